@@ -1,0 +1,13 @@
+"""The algorithms as pure maths on tensors: no model, no process, no configuration; torch only.
+
+    divergence            k3, the estimator that everything else uses
+    visual_dependency     S_t from the sighted and the blind log-probs           (scorer)
+    shaping/              token weights from S_t, one module per method           (scorer)
+    advantages            rewards of a group -> one advantage per response        (orchestration, learner)
+    off_policy            corrects for generating with older or other numerics    (learner)
+    losses                the scalar that the learner minimises                   (learner)
+    tensors               checks and masking that all of them share
+
+Shapes: `B` sequences, `T` response tokens, padded to the longest; `mask_BT` is 1 on response tokens and may be
+bool, integer or float. Padding may hold anything, inf and nan too: it reaches neither a value nor a gradient.
+"""

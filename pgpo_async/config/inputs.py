@@ -1,0 +1,68 @@
+"""Config sections of what goes in: the model, the prompts, the sampling, the held-out prompts."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from pgpo_async.config.base import Section
+
+
+class ModelConfig(Section):
+    """The policy: one model, read by generators, scorers and learner alike."""
+
+    path: str = "builtin:tiny-vlm"
+    """A folder, a hub name, or `builtin:tiny-vlm`."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Precision of generators and scorers, and of the learner's forward pass."""
+    min_pixels: PositiveInt | None = None
+    """Smallest image area after resizing; the processor's own where not given."""
+    max_pixels: PositiveInt | None = None
+    """Largest image area after resizing; the processor's own where not given."""
+    max_images_per_prompt: PositiveInt = 1
+    """A prompt with more images is quarantined."""
+    train_vision_tower: bool = True
+    """Whether the vision tower gets gradients."""
+
+
+class DataConfig(Section):
+    """The prompts to train on, and how a question becomes a chat."""
+
+    source: str = "builtin:shapes"
+    """`builtin:shapes`, or a Parquet or JSONL file with columns `images`, `problem`, `answer`."""
+    seed: int = 0
+    """Seeds the drawing order."""
+    max_prompt_tokens: PositiveInt = 4096
+    """A longer prompt (image tokens included) is quarantined."""
+    system_prompt: str = "You are a helpful assistant."
+    """Empty for none."""
+    instruction: str = (
+        "You first think through the reasoning process as an internal monologue, enclosed within "
+        "<think> </think> tags. Then, provide your final answer enclosed within \\boxed{}."
+    )
+    """Follows the question in the user's turn."""
+
+
+class GenerationConfig(Section):
+    """How responses are sampled."""
+
+    group_size: PositiveInt = 8
+    """G: responses to one prompt."""
+    max_response_tokens: PositiveInt = 2048
+    """A response is cut here (finish reason "length")."""
+    temperature: float = Field(default=1.0, gt=0.0)
+    """Applied by vLLM and by the trainer alike."""
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Below 1 the behaviour log-probs are those of the truncated distribution: biased, accepted, warned."""
+
+
+class EvaluationConfig(Section):
+    """The held-out prompts, asked before and after training."""
+
+    source: str = "builtin:shapes"
+    """As `data.source`; `builtin:shapes` takes its held-out split."""
+    num_prompts: int = Field(default=200, ge=0)
+    """0 turns evaluation off."""
+    samples_per_prompt: PositiveInt = 4
+    """k of avg@k."""
+    temperature: float = Field(default=1.0, ge=0.0)
+    """0 is greedy."""

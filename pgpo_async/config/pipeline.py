@@ -1,0 +1,88 @@
+"""Config sections of the stages that feed the learner: generator, scorer, reward, queue, weights, Ray."""
+
+from typing import Any
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from pgpo_async.config.base import Section
+
+
+class RoleConfig(Section):
+    """How many replicas of a role, and what each asks of Ray."""
+
+    replicas: PositiveInt = 1
+    """Number of actors."""
+    cpus: NonNegativeFloat = 1.0
+    """CPUs each asks Ray for; may be a fraction."""
+    gpus: NonNegativeFloat = 0.0
+    """GPUs each asks Ray for; may be a fraction (a scorer shares a device), or a whole number."""
+
+
+class GeneratorConfig(RoleConfig):
+    """vLLM engines."""
+
+    prompts_in_flight: PositiveInt = 32
+    """Most prompts one engine works on at a time; a new one enters as soon as one ends."""
+    start_timeout_s: PositiveFloat = 600.0
+    """Longest an engine may take to load."""
+    engine: dict[str, Any] = Field(default_factory=dict)
+    """Passed to vLLM's engine arguments as they are (max_num_seqs, gpu_memory_utilization, ...)."""
+    num_threads: PositiveInt | None = None
+    """OpenMP threads of a CPU engine; vLLM's own choice where not given."""
+
+
+class ScorerConfig(RoleConfig):
+    """Sighted and blind passes."""
+
+    groups_per_lease: PositiveInt = 8
+    """Most groups scored in one call."""
+    pass_tokens: PositiveInt = 16384
+    """Token budget of one forward pass."""
+    num_threads: PositiveInt | None = None
+    """CPU threads of one scorer; torch's own choice where not given."""
+
+
+class RewardConfig(RoleConfig):
+    """CPU actors that verify answers."""
+
+    timeout_s: PositiveFloat = 30.0
+    """Deadline for all responses of one group; a late group is quarantined, the process is killed."""
+    accuracy_weight: NonNegativeFloat = 0.9
+    """Weight of the answer being right."""
+    format_weight: NonNegativeFloat = 0.1
+    """Weight of the response having the asked form."""
+    function: str | None = None
+    """`module:function` or `path/to/file.py:function` instead of the two above."""
+
+
+class QueueConfig(Section):
+    """Bounds of the replay queue. Admission (train.max_lag) is the first bound, these are the second."""
+
+    max_groups: PositiveInt | None = None
+    """Most groups held; (max_lag + 1) * groups_per_step where not given."""
+    max_bytes: PositiveInt = 8 << 30
+    """Most bytes held; generators wait above it."""
+    lease_timeout_s: PositiveFloat = 600.0
+    """A lease not acknowledged by then returns to the queue."""
+
+
+class WeightsConfig(Section):
+    """Publication of weights."""
+
+    bucket_bytes: PositiveInt = 512 << 20
+    """Bytes of one staged file; a larger tensor gets a file of its own."""
+    keep_versions: int = Field(default=2, ge=2)
+    """Staged versions kept on a node: the newest, and what receivers may still be reading."""
+    load_timeout_s: PositiveFloat = 300.0
+    """Longest a receiver may take to load a version."""
+
+
+class RayConfig(Section):
+    """The Ray cluster to start or to join."""
+
+    address: str | None = None
+    """None starts Ray on this machine; `auto` or an address joins a running cluster."""
+    num_cpus: PositiveInt | None = None
+    """CPUs that a started Ray offers; the roles' sum, at least this machine's, where not given."""
+    object_store_bytes: PositiveInt | None = None
+    """Object store of a started Ray; Ray's own choice where not given."""

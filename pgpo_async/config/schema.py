@@ -1,0 +1,50 @@
+"""`RunConfig`: the whole of one run, and the checks that need more than one field."""
+
+from pathlib import Path
+
+
+from pgpo_async.config.base import Section
+from pgpo_async.config.inputs import DataConfig, EvaluationConfig, GenerationConfig, ModelConfig
+from pgpo_async.config.pipeline import (
+    GeneratorConfig,
+    QueueConfig,
+    RayConfig,
+    RewardConfig,
+    ScorerConfig,
+    WeightsConfig,
+)
+from pgpo_async.config.training import AlgorithmConfig, LearnerConfig, TrainConfig
+
+
+class RunConfig(Section):
+    """One run. Written as `config.yaml` into its folder, which `launch` reads again as it is."""
+
+    name: str = "run"
+    """The run folder's name starts with it."""
+    output_dir: str = "runs"
+    """Run folders are made in it."""
+    seed: int = 0
+    """Seeds sampling, data order and the model's dropout."""
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    generation: GenerationConfig = GenerationConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    reward: RewardConfig = RewardConfig()
+    queue: QueueConfig = QueueConfig()
+    scorer: ScorerConfig = ScorerConfig()
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    learner: LearnerConfig = LearnerConfig()
+    weights: WeightsConfig = WeightsConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    ray: RayConfig = RayConfig()
+
+    @property
+    def max_slots(self) -> int:
+        """Admission slots: groups in flight and queued (DESIGN section 6)."""
+        return (self.train.max_lag + 1) * self.train.groups_per_step
+
+    @property
+    def output_path(self) -> Path:
+        """`output_dir` as a path, with `~` expanded."""
+        return Path(self.output_dir).expanduser()

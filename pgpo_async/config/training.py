@@ -1,0 +1,110 @@
+"""Config sections of learning: algorithm, learner, the run itself."""
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from pgpo_async.config.base import Section
+from pgpo_async.config.pipeline import RoleConfig
+
+
+class ShaperConfig(Section):
+    """How a response's advantage is spread over its tokens."""
+
+    name: str = "pgpo"
+    """`pgpo`, `none`."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The shaper's own parameters, for instance `tau`, `beta`, `max_weight`."""
+
+
+class FilterConfig(Section):
+    """Dynamic sampling (DAPO): a group trains only if the mean of `key` lies strictly between the bounds."""
+
+    enabled: bool = True
+    """Off: every group trains."""
+    key: str = "accuracy"
+    """A part of the reward, or `reward` for the whole."""
+    low: float = 0.01
+    """Exclusive lower bound."""
+    high: float = 0.99
+    """Exclusive upper bound."""
+
+
+class AlgorithmConfig(Section):
+    """PGPO on DAPO (ALGORITHMS sections 2 to 4)."""
+
+    shaper: ShaperConfig = ShaperConfig()
+    """Token weights."""
+    filter: FilterConfig = FilterConfig()
+    """Groups without signal."""
+    advantage: Literal["std", "none", "loo"] = "std"
+    """GRPO, Dr. GRPO, RLOO."""
+    clip_low: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Ratio is clipped below 1 - clip_low."""
+    clip_high: PositiveFloat = 0.28
+    """Ratio is clipped above 1 + clip_high."""
+    dual_clip: float | None = Field(default=3.0, gt=1.0)
+    """Bound for negative advantages; null turns it off."""
+    is_mode: Literal["truncate", "icepop", "off"] = "truncate"
+    """Importance weight between behaviour and proximal policy."""
+    is_cap: PositiveFloat = 2.0
+    """Cap of `truncate`."""
+    icepop_low: PositiveFloat = 0.5
+    """`icepop` drops weights below."""
+    icepop_high: PositiveFloat = 5.0
+    """`icepop` drops weights above."""
+    loss: Literal["token_mean", "sequence_mean"] = "token_mean"
+    """What the loss is a mean over, across the whole optimizer step."""
+
+
+class OptimizerConfig(Section):
+    """AdamW."""
+
+    lr: PositiveFloat = 1e-6
+    """Peak learning rate."""
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), strict=False)
+    """Decay rates of the moments."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled decay."""
+    grad_clip: PositiveFloat = 1.0
+    """Largest global gradient norm."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """After the warm-up."""
+    warmup_steps: NonNegativeInt = 0
+    """Linear from 0."""
+    min_lr_ratio: float = Field(default=0.1, ge=0.0, le=1.0)
+    """`cosine` ends at this share of `lr`, at `train.num_steps`."""
+
+
+class LearnerConfig(RoleConfig):
+    """DeepSpeed ranks: `replicas` is the world size."""
+
+    zero_stage: Literal[1, 2, 3] = 1
+    """Stage 0 is refused: it reports no gradient norm in float32 and errs in bfloat16."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """AdamW and its schedule."""
+    micro_batch_tokens: PositiveInt = 16384
+    """Token budget of one forward and backward pass on one rank."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    num_threads: PositiveInt | None = None
+    """CPU threads of one rank; torch's own choice where not given."""
+    step_timeout_s: PositiveFloat = 1800.0
+    """Longest one optimizer step, or one collective inside it, may take."""
+
+
+class TrainConfig(Section):
+    """The run."""
+
+    num_steps: PositiveInt = 100
+    """Optimizer steps."""
+    groups_per_step: PositiveInt = 32
+    """Groups in one optimizer step, over all ranks."""
+    max_lag: NonNegativeInt = 2
+    """Most optimizer steps between the oldest version in a group and the step that trains on it."""
+    save_every: NonNegativeInt = 0
+    """Steps between checkpoints; 0 saves at the end only."""
+    batch_timeout_s: PositiveFloat = 900.0
+    """Longest the learner waits for a batch before the run ends with what it waited for."""

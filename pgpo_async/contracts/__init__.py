@@ -1,0 +1,56 @@
+"""What crosses a process border: plain frozen types, their Arrow encoding, the error tree.
+
+numpy and pyarrow only; every other room may import this one, it imports none.
+"""
+
+from pgpo_async.contracts.accounting import Accounting
+from pgpo_async.contracts.arrow import decode, encode
+from pgpo_async.contracts.errors import (
+    ConfigError,
+    LeaseError,
+    PgpoError,
+    PromptError,
+    RewardError,
+    RewardTimeout,
+    StageFailed,
+    WaitTimeout,
+    WeightError,
+)
+from pgpo_async.contracts.rollouts import (
+    GroupHeader,
+    Prompt,
+    Rollout,
+    RolloutGroup,
+    ScoredGroup,
+    TrainBatch,
+    VersionSpan,
+    content_hash,
+)
+from pgpo_async.contracts.weights import BucketEntry, TensorEntry, WeightManifest, WeightVersion
+
+__all__ = [
+    "Accounting",
+    "BucketEntry",
+    "ConfigError",
+    "GroupHeader",
+    "LeaseError",
+    "PgpoError",
+    "Prompt",
+    "PromptError",
+    "RewardError",
+    "RewardTimeout",
+    "Rollout",
+    "RolloutGroup",
+    "ScoredGroup",
+    "StageFailed",
+    "TensorEntry",
+    "TrainBatch",
+    "VersionSpan",
+    "WaitTimeout",
+    "WeightError",
+    "WeightManifest",
+    "WeightVersion",
+    "content_hash",
+    "decode",
+    "encode",
+]
