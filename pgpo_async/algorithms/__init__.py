@@ -8,6 +8,6 @@
     losses                the scalar that the learner minimises                   (learner)
     tensors               checks and masking that all of them share
 
-Shapes: `B` sequences, `T` response tokens, padded to the longest; `mask_BT` is 1 on response tokens and may be
-bool, integer or float. Padding may hold anything, inf and nan too: it reaches neither a value nor a gradient.
+Shapes: `B` sequences, `T` response tokens, padded to the longest; `mask_BT` is 1 on response tokens and may
+be bool, integer or float. Padding may hold anything, inf and nan too: it reaches no value and no gradient.
 """

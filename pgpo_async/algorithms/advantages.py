@@ -1,7 +1,7 @@
 """Advantages from the rewards of a group, and whether a group can teach anything at all.
 
-Rewards are final here: a failed or timed-out verifier never arrives as a number (DESIGN 5.5), so a reward that
-is not finite is an error of the caller.
+Rewards are final here: a failed or timed-out verifier never arrives as a number (DESIGN 5.5), so a reward
+that is not finite is an error of the caller.
 """
 
 from typing import Literal, get_args
@@ -29,7 +29,7 @@ def group_advantages(
         eps: added to the std.
 
     Returns:
-        Advantages [B], in the unit of the reward (`std`: in standard deviations); float32, or float64 if given.
+        Advantages [B], in the reward's unit (`std`: in standard deviations); float32, or float64 if given.
 
     Raises:
         ValueError: shapes, an unknown `normalize`, rewards that are not finite, or a group of one response
@@ -60,7 +60,9 @@ def group_advantages(
     size = group_sum(torch.ones_like(rewards))
     if normalize != "none" and bool((size < 2).any()):
         lonely = ids[size < 2].tolist()
-        raise ValueError(f'groups must hold at least 2 responses for normalize="{normalize}", got 1 in {lonely}')
+        raise ValueError(
+            f'groups must hold at least 2 responses for normalize="{normalize}", got 1 in {lonely}'
+        )
 
     centred_B = rewards - (group_sum(rewards) / size)[group_B]
     lowest = rewards.new_zeros(num_groups).scatter_reduce(0, group_B, rewards, "amin", include_self=False)

@@ -34,6 +34,8 @@ def k3(
     if not max_value > 0:
         raise ValueError(f"max_value must be positive, got {max_value}")
     dtype = compute_dtype(logprobs_BT, other_logprobs_BT)
-    log_ratio_BT = (other_logprobs_BT.to(dtype) - logprobs_BT.to(dtype)).clamp(-log_ratio_clip, log_ratio_clip)
+    log_ratio_BT = (other_logprobs_BT.to(dtype) - logprobs_BT.to(dtype)).clamp(
+        -log_ratio_clip, log_ratio_clip
+    )
     # expm1: for nearly equal policies exp(x) - 1 would leave only rounding error.
     return (log_ratio_BT.expm1() - log_ratio_BT).clamp(0.0, max_value)

@@ -1,8 +1,8 @@
 """The scalars that the learner minimises: decoupled clipped policy loss, PAPO's terms, reference KL.
 
-The learner calls `token_losses` (for the metrics) and `aggregate`; `policy_loss` is both in one. Each scalar takes
-a `normalizer`, the count of the whole optimizer step over all ranks and micro-batches (DESIGN 5.6): with it the
-scalars of any split sum to the scalar of the whole.
+The learner calls `token_losses` (for the metrics) and `aggregate`; `policy_loss` is both in one. Each scalar
+takes a `normalizer`, the count of the whole optimizer step over all ranks and micro-batches (DESIGN 5.6):
+with it the scalars of any split sum to the scalar of the whole.
 """
 
 from typing import Literal, get_args
@@ -35,8 +35,8 @@ def token_losses(
 
     With r = exp(lp - lp_proximal): L = max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high)); where A < 0 and
     `dual_clip` is c, L = min(L, -A c); then times the importance weight (see `importance_weights`). Decoupled
-    PPO (AReaL, arXiv 2505.24298, eq. 5), asymmetric clip (DAPO, arXiv 2503.14476, eq. 8), dual clip
-    (arXiv 1912.09729, eq. 5). Gradient flows into `logprobs_BT` only.
+    PPO (AReaL, arXiv 2505.24298), asymmetric clip (DAPO, arXiv 2503.14476, sec. 3.1), dual clip
+    (arXiv 1912.09729). Gradient flows into `logprobs_BT` only.
 
     Args:
         logprobs_BT: of the policy in training, nats.
@@ -52,8 +52,8 @@ def token_losses(
         is_bounds: lowest and highest ratio for icepop.
 
     Returns:
-        The losses [B, T], 0 in padding, and metrics without gradient. All metrics are sums over response tokens,
-        so that they add over micro-batches and ranks: `num_tokens`, `clip_low_count` and `clip_high_count`
+        The losses [B, T], 0 in padding, and metrics without gradient, all sums over response tokens, so that
+        they add over micro-batches and ranks: `num_tokens`, `clip_low_count` and `clip_high_count`
         (tokens whose gradient that side of the clip stopped), `dual_clip_count`, `ratio_sum`, `policy_kl_sum`
         (k3 of KL(proximal || current)), `mismatch_kl_sum` (k3 of KL(behaviour || proximal)), `is_weight_sum`,
         `is_capped_count`.
@@ -119,9 +119,9 @@ def aggregate(
     """One scalar from token losses.
 
     `token_mean`: sum over response tokens / normalizer, by default the number of mask tokens (DAPO, arXiv
-    2503.14476, sec. 3.3). `sequence_mean`: sum over sequences of each one's token mean / normalizer, by default
-    the number of sequences with any token (GRPO). For an empty mask the scalar is 0 and still has a (zero)
-    gradient, so that a rank without tokens takes part in the backward's collectives.
+    2503.14476, sec. 3.3). `sequence_mean`: sum over sequences of each one's token mean / normalizer, by
+    default the number of sequences with any token (GRPO). For an empty mask the scalar is 0 and still has
+    a (zero) gradient, so that a rank without tokens takes part in the backward's collectives.
 
     Raises:
         ValueError: the shapes are not one [B, T], an unknown mode, or a normalizer that is not positive.
@@ -186,7 +186,7 @@ def papo_terms(
     eta: float,
     normalizer: float | Tensor | None = None,
 ) -> Tensor:
-    """What PAPO adds to the loss: - gamma KL_prcp + eta_masked H(masked) + eta H (arXiv 2507.06448, eq. 2 and 5).
+    """What PAPO (arXiv 2507.06448) adds to the loss: - gamma KL_prcp + eta_masked H(masked) + eta H.
 
     KL_prcp is the mean k3 of KL(current || image-masked), at most 10 a token; each H is a mean of -log-prob.
     Gradient flows into both sets of log-probs.
@@ -229,7 +229,5 @@ def reference_kl(
     check_BT(logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_logprobs_BT, mask_BT=mask_BT)
     real_BT = mask_BT != 0
     dtype = compute_dtype(logprobs_BT, ref_logprobs_BT)
-    kl_BT = k3(
-        keep(logprobs_BT, real_BT, dtype=dtype), keep(ref_logprobs_BT.detach(), real_BT, dtype=dtype)
-    )
+    kl_BT = k3(keep(logprobs_BT, real_BT, dtype=dtype), keep(ref_logprobs_BT.detach(), real_BT, dtype=dtype))
     return aggregate(kl_BT, real_BT, normalizer=normalizer)

@@ -1,7 +1,7 @@
 """Corrects for tokens that another policy sampled than the one the ratio is taken against.
 
 Behaviour log-probs are vLLM's, of one or several older weight versions; proximal log-probs are the scorer's
-sighted pass. The weight between them carries no gradient (decoupled PPO, AReaL, arXiv 2505.24298, sec. 5.2).
+sighted pass. The weight between them carries no gradient (decoupled PPO, AReaL, arXiv 2505.24298).
 Called by `losses`; `mismatch_kl` also by the learner's metrics.
 """
 
@@ -20,7 +20,7 @@ LOG_RATIO_CLIP = 20.0
 
 
 class ImportanceWeights(NamedTuple):
-    """`weights_BT`, 0 in padding; `capped_BT`, true at response tokens whose ratio the mode cut or dropped."""
+    """`weights_BT`, 0 in padding; `capped_BT`, true at tokens whose ratio the mode cut or dropped."""
 
     weights_BT: Tensor
     capped_BT: Tensor
@@ -38,7 +38,7 @@ def importance_weights(
     """pi_proximal(x_t) / pi_behaviour(x_t), made safe, without gradient.
 
     `truncate`: min(ratio, cap) (truncated importance sampling). `icepop`: the ratio inside [bounds], ends
-    included, and 0 outside, so that a token the two engines disagree on is left out (IcePop, arXiv 2510.18855).
+    included, and 0 outside, which leaves out tokens that the engines disagree on (IcePop, arXiv 2510.18855).
     `off`: 1.
 
     Args:
@@ -50,10 +50,12 @@ def importance_weights(
         bounds: lowest and highest ratio of `icepop`; not used by the others.
 
     Raises:
-        ValueError: the shapes are not one [B, T], an unknown mode, or bounds that are not positive and rising.
+        ValueError: the shapes are not one [B, T], an unknown mode, or a cap or bounds out of range.
     """
     check_BT(
-        proximal_logprobs_BT=proximal_logprobs_BT, behaviour_logprobs_BT=behaviour_logprobs_BT, mask_BT=mask_BT
+        proximal_logprobs_BT=proximal_logprobs_BT,
+        behaviour_logprobs_BT=behaviour_logprobs_BT,
+        mask_BT=mask_BT,
     )
     if mode not in get_args(ISMode):
         raise ValueError(f"is_mode must be one of {list(get_args(ISMode))}, got {mode!r}")
@@ -92,7 +94,9 @@ def mismatch_kl(behaviour_logprobs_BT: Tensor, proximal_logprobs_BT: Tensor, mas
 def mismatch_k3(behaviour_logprobs_BT: Tensor, proximal_logprobs_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """The per-token terms of `mismatch_kl`, 0 in padding: for sums over micro-batches and ranks."""
     check_BT(
-        behaviour_logprobs_BT=behaviour_logprobs_BT, proximal_logprobs_BT=proximal_logprobs_BT, mask_BT=mask_BT
+        behaviour_logprobs_BT=behaviour_logprobs_BT,
+        proximal_logprobs_BT=proximal_logprobs_BT,
+        mask_BT=mask_BT,
     )
     real_BT = mask_BT != 0
     dtype = compute_dtype(behaviour_logprobs_BT, proximal_logprobs_BT)

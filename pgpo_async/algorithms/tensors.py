@@ -1,7 +1,7 @@
 """What all algorithms share: shape checks that name the argument, the compute type, masking that stops nan.
 
-Does no maths of its own. Masking is by `torch.where` before any other operation, never by multiplying with the
-mask: 0 x inf is nan, and a nan in padding would reach the gradient of every token through a sum.
+Does no maths of its own. Masking is by `torch.where` before any other operation, never by multiplying with
+the mask: 0 x inf is nan, and one nan in padding would spoil every sum, and through it every gradient.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Token visual dependency S_t: how much the image changed the probability of each response token.
 
-Owns the estimate from two sets of log-probs. Does not own how they are computed (`pgpo_async.policy`) nor what
-follows from S_t (`shaping`). Called by the scorer.
+Owns the estimate from two sets of log-probs. Does not own how they are computed (`pgpo_async.policy`) nor
+what follows from S_t (`shaping`). Called by the scorer.
 """
 
 from torch import Tensor
@@ -36,9 +36,7 @@ def token_visual_dependency(
     Raises:
         ValueError: the shapes are not one [B, T], or a bound is not positive.
     """
-    check_BT(
-        sighted_logprobs_BT=sighted_logprobs_BT, blind_logprobs_BT=blind_logprobs_BT, mask_BT=mask_BT
-    )
+    check_BT(sighted_logprobs_BT=sighted_logprobs_BT, blind_logprobs_BT=blind_logprobs_BT, mask_BT=mask_BT)
     real_BT = mask_BT != 0
     dtype = compute_dtype(sighted_logprobs_BT, blind_logprobs_BT)
     # Padding becomes 0 in both passes, so its ratio is 1 and its dependency 0.

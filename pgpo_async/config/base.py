@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A config section. Strict: a string is not a number, a number is not a switch."""
+    """A config section. Strict: a string is not a number, a number is not a switch, no number is infinite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    # Infinity is a valid PositiveFloat: as a timeout it would let something wait for ever (DESIGN 5.7).
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -1,8 +1,11 @@
-"""`RunConfig`: the whole of one run, and the checks that need more than one field."""
+"""`RunConfig`: the whole of one run, and the place where `checks` of several fields are applied."""
 
 from pathlib import Path
 
+from pydantic import ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from pgpo_async.config import checks
 from pgpo_async.config.base import Section
 from pgpo_async.config.inputs import DataConfig, EvaluationConfig, GenerationConfig, ModelConfig
 from pgpo_async.config.pipeline import (
@@ -48,3 +51,23 @@ class RunConfig(Section):
     def output_path(self) -> Path:
         """`output_dir` as a path, with `~` expanded."""
         return Path(self.output_dir).expanduser()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what works, but perhaps not as expected: one line each, field first."""
+        return tuple(checks.warnings(self))
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> "RunConfig":
+        found = [_line_error(problem) for problem in checks.problems(self)]
+        if found:
+            raise ValidationError.from_exception_data(type(self).__name__, found)
+        return self
+
+
+def _line_error(problem: checks.Problem) -> InitErrorDetails:
+    context = {"message": problem.message, "fields": problem.fields}
+    return InitErrorDetails(
+        type=PydanticCustomError("cross_field", "{message}", context),
+        loc=problem.fields[0],
+        input=None,
+    )

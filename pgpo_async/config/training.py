@@ -1,20 +1,12 @@
 """Config sections of learning: algorithm, learner, the run itself."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pgpo_async.config.base import Section
 from pgpo_async.config.pipeline import RoleConfig
-
-
-class ShaperConfig(Section):
-    """How a response's advantage is spread over its tokens."""
-
-    name: str = "pgpo"
-    """`pgpo`, `none`."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """The shaper's own parameters, for instance `tau`, `beta`, `max_weight`."""
+from pgpo_async.config.shapers import ShaperConfig
 
 
 class FilterConfig(Section):
@@ -81,7 +73,7 @@ class OptimizerConfig(Section):
 class LearnerConfig(RoleConfig):
     """DeepSpeed ranks: `replicas` is the world size."""
 
-    zero_stage: Literal[1, 2, 3] = 1
+    zero_stage: int = Field(default=1, ge=1, le=3)
     """Stage 0 is refused: it reports no gradient norm in float32 and errs in bfloat16."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """AdamW and its schedule."""

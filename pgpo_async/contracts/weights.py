@@ -9,6 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+MANIFEST_NAME = "manifest.json"
+"""A staged version's manifest, beside its bucket files."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorEntry:

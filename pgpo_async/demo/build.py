@@ -1,6 +1,6 @@
 """Rebuild the shipped tiny model: `uv run python -m pgpo_async.demo.build [--output DIR] [--seed N]`.
 
-Owns the order of the build, the training schedule and the accuracy window; everything else is its neighbours'.
+Owns the order of the build, the training schedule and the accuracy window; its neighbours own the rest.
 Takes a few minutes on two idle cores. The result depends on the seed and, in its last digits, on the machine.
 """
 
@@ -20,19 +20,20 @@ from pgpo_async.demo.tokenizer import build_processor
 from pgpo_async.demo.warm_start import BATCH_SIZE, WarmStart
 
 NUM_THREADS = 2
-CLEAN_STEPS_PER_CHECK = 100
-MAX_CLEAN_CHECKS = 15
+CLEAN_STEPS_PER_CHECK = 50
+MAX_CLEAN_CHECKS = 30
 CLEAN_ACCURACY = 0.99
 PEAK_LEARNING_RATE = 2e-3
-WARM_UP_STEPS = 100
-DECAY_STEPS = 1000
+WARM_UP_STEPS = 50
+DECAY_STEPS = 800
 
 NOISY_STEPS_PER_CHECK = 20
 MAX_NOISY_CHECKS = 40
 NOISY_LEARNING_RATE = 3e-4
 ACCURACY_WINDOW = (0.41, 0.47)
-# With a share p of random answers among k plausible ones a calibrated model is right with 1 - p + p / k. k is 3
-# or 4, so 0.8 heads for 0.42, and 0.4, used after an overshoot, for 0.71.
+SHIPPED_WINDOW = (0.38, 0.50)
+# With a share p of random answers among k plausible ones a calibrated model is right with 1 - p + p / k.
+# k is 3 or 4, so 0.8 heads for 0.42, and 0.4, used after an overshoot, for 0.71.
 NOISE, GENTLE_NOISE = 0.8, 0.4
 
 
@@ -49,9 +50,9 @@ def build(output: Path, *, seed: int) -> dict[str, Any]:
     clean = learn_clean_answers(warm_start, model, processor, seed=seed)
     clean_steps = warm_start.num_steps
     rounded = unlearn_until_unsure(warm_start, model, processor, seed=seed)
-    final = sampled_accuracy(
-        rounded.float(), processor, num_prompts=600, samples_per_prompt=2, seed=seed + 1
-    )
+    final = sampled_accuracy(rounded.float(), processor, num_prompts=600, samples_per_prompt=2, seed=seed + 1)
+    if not SHIPPED_WINDOW[0] <= final.accuracy <= SHIPPED_WINDOW[1]:
+        raise RuntimeError(f"accuracy on fresh prompts must be in {SHIPPED_WINDOW}, got {final.accuracy:.3f}")
     record = {
         "seed": seed,
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -84,7 +85,9 @@ def learn_clean_answers(warm_start: WarmStart, model: Any, processor: Any, *, se
         _report("clean", warm_start, loss, measured)
         if measured.accuracy >= CLEAN_ACCURACY:
             return measured
-    raise RuntimeError(f"clean accuracy must reach {CLEAN_ACCURACY}, got {measured.accuracy:.3f}: try another seed")
+    raise RuntimeError(
+        f"clean accuracy must reach {CLEAN_ACCURACY}, got {measured.accuracy:.3f}: try another seed"
+    )
 
 
 def unlearn_until_unsure(warm_start: WarmStart, model: Any, processor: Any, *, seed: int) -> Any:
@@ -95,7 +98,9 @@ def unlearn_until_unsure(warm_start: WarmStart, model: Any, processor: Any, *, s
     low, high = ACCURACY_WINDOW
     noise = NOISE
     for _ in range(MAX_NOISY_CHECKS):
-        loss = warm_start.train(NOISY_STEPS_PER_CHECK, learning_rates=lambda _: NOISY_LEARNING_RATE, noise=noise)
+        loss = warm_start.train(
+            NOISY_STEPS_PER_CHECK, learning_rates=lambda _: NOISY_LEARNING_RATE, noise=noise
+        )
         rounded = copy.deepcopy(model).to(torch.bfloat16)
         measured = sampled_accuracy(
             copy.deepcopy(rounded).float(), processor, num_prompts=240, samples_per_prompt=2, seed=seed
@@ -104,7 +109,9 @@ def unlearn_until_unsure(warm_start: WarmStart, model: Any, processor: Any, *, s
         if low <= measured.accuracy <= high:
             return rounded
         noise = NOISE if measured.accuracy > high else GENTLE_NOISE
-    raise RuntimeError(f"accuracy must settle in [{low}, {high}], got {measured.accuracy:.3f}: try another seed")
+    raise RuntimeError(
+        f"accuracy must settle in [{low}, {high}], got {measured.accuracy:.3f}: try another seed"
+    )
 
 
 def save(output: Path, model: Any, processor: Any, record: dict[str, Any]) -> None:
@@ -112,6 +119,8 @@ def save(output: Path, model: Any, processor: Any, record: dict[str, Any]) -> No
     output.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(output)
     processor.save_pretrained(output)
+    # safetensors writes with mode 0600, which other users of an installed package could not read.
+    (output / "model.safetensors").chmod(0o644)
     (output / "BUILD.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
@@ -126,7 +135,9 @@ def _report(phase: str, warm_start: WarmStart, loss: float, measured: SampledAcc
 def main() -> None:
     """Parse the command line, build, print the record."""
     parser = argparse.ArgumentParser(description="Train and save the demo's tiny Qwen2.5-VL.")
-    parser.add_argument("--output", type=Path, default=default_output(), help="folder to write (default: shipped)")
+    parser.add_argument(
+        "--output", type=Path, default=default_output(), help="folder to write (default: shipped)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(json.dumps(build(arguments.output, seed=arguments.seed), indent=2))

@@ -1,7 +1,7 @@
 r"""Sampled accuracy of the tiny model on held-out shapes, with transformers' own generation.
 
-Owns the measurement that `demo.build` steers by and that a test repeats on the shipped files. It reads the box
-with a regular expression only: `rewards` lies above this package and judges answers in earnest.
+Owns the measurement that `demo.build` steers by and that a test repeats on the shipped files. It reads the
+box with a regular expression only: `rewards` lies above this package and judges answers in earnest.
 """
 
 import re

@@ -55,8 +55,8 @@ _THOUGHTS: dict[QuestionKind, str] = {
     "shape": "each shape in the image is a {} .",
 }
 _CELL_PX = IMAGE_SIDE_PX // 2
-_MIN_RADIUS_PX, _MAX_RADIUS_PX = 9, 15
-_MAX_JITTER_PX = 4  # 21 (half a cell) - 15 (radius) - 4 leaves a gap, so that shapes never touch
+_MIN_RADIUS_PX, _MAX_RADIUS_PX = 11, 16
+_MAX_JITTER_PX = 3  # 21 (half a cell) - 16 (radius) - 3 leaves a gap, so that shapes never touch
 _BACKGROUND_LEVELS = (232, 256)
 
 
@@ -64,9 +64,9 @@ _BACKGROUND_LEVELS = (232, 256)
 class ShapesExample:
     r"""One question about one image.
 
-    `example_id` is "shapes/<split>/<seed>/<index>", `question` the bare question, `answer` what belongs inside
-    \boxed{}, `image_png` an 84 x 84 RGB image as PNG bytes, `clean_response` a perfect response's text, without
-    the end-of-turn token.
+    `example_id` is "shapes/<split>/<seed>/<index>", `question` the bare question, `answer` what belongs in
+    \boxed{}, `image_png` an 84 x 84 RGB image as PNG bytes, `clean_response` a perfect response's text,
+    without the end-of-turn token.
     """
 
     example_id: str

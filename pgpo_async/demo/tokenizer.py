@@ -96,7 +96,9 @@ def train_tokenizer() -> Any:
         tokenizer_object=tokenizer,
         eos_token=END_OF_TURN_TOKEN,
         pad_token=PAD_TOKEN,
-        additional_special_tokens=[token for token in SPECIAL_TOKENS if token not in (PAD_TOKEN, END_OF_TURN_TOKEN)],
+        additional_special_tokens=[
+            token for token in SPECIAL_TOKENS if token not in (PAD_TOKEN, END_OF_TURN_TOKEN)
+        ],
         model_max_length=MAX_POSITIONS,
         padding_side="left",
         clean_up_tokenization_spaces=False,

@@ -1,7 +1,7 @@
 """Supervised warm start: first clean answers until the model sees, then noisy ones until it is unsure.
 
-Owns the batches, the optimizer and when to stop. Clean first, because a model that meets noisy answers from the
-start never learns to look at the image. The noise is a random answer among the plausible ones, inside a
+Owns the batches and the optimizer. Clean first, because a model that meets noisy answers from the start
+never learns to look at the image. The noise is a random answer among the plausible ones, inside a
 well-formed response: what is lost is accuracy, not format. Called by `demo.build`.
 """
 
@@ -13,7 +13,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pgpo_async.demo.shapes import ANSWERS, ShapesExample, question_kind, response_text, shapes_example, user_text
+from pgpo_async.demo.shapes import (
+    ANSWERS,
+    ShapesExample,
+    question_kind,
+    response_text,
+    shapes_example,
+    user_text,
+)
 from pgpo_async.demo.tokenizer import END_OF_TURN_TOKEN
 
 BATCH_SIZE = 64

@@ -1,0 +1,219 @@
+"""One vLLM engine: sampling groups, and taking new weights while requests are in flight.
+
+Owns the `AsyncLLM` and its caches. Knows nothing of Ray, queues or rewards; `actors.generator` calls it.
+Everything it returns is numpy, so vLLM's types stop here.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import PromptError, Rollout, VersionSpan, WeightError
+from pgpo_async.contracts.rollouts import Int32Array
+
+# Sampling one of these makes the next forward look for image features that do not exist.
+PLACEHOLDERS = ("<|image_pad|>", "<|video_pad|>")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How many responses, and how they are drawn."""
+
+    num_samples: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampledGroup:
+    """The engine's answer to one prompt: expanded prompt tokens int32 [P] and unrewarded rollouts."""
+
+    prompt_token_ids: Int32Array
+    rollouts: tuple[Rollout, ...]
+
+
+class RolloutEngine:
+    """A vLLM engine at a known weight version."""
+
+    def __init__(self, config: RunConfig, model_path: str, *, seed: int) -> None:
+        self._config = config
+        self._model_path = model_path
+        self._seed = seed
+        self._llm: Any = None
+        self._num_requests = 0
+        self._updating = asyncio.Lock()
+        self._placeholder_ids: dict[int, float] = {}
+        self.version = 0
+
+    async def start(self, version: int = 0) -> None:
+        """Load the checkpoint; the engine serves `version` from then on."""
+        _set_environment(self._config.generator.num_threads)
+        from vllm.config import WeightTransferConfig
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from pgpo_async.actors.weight_receiver import BACKEND, register
+
+        register()
+        args = AsyncEngineArgs(
+            **self._engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
+        )
+        self._llm = AsyncLLM.from_engine_args(args)
+        tokenizer = self._llm.get_tokenizer()
+        self._placeholder_ids = {
+            tokenizer.convert_tokens_to_ids(token): -100.0
+            for token in PLACEHOLDERS
+            if token in tokenizer.get_vocab()
+        }
+        await self._llm.init_weight_transfer_engine(_init_request())
+        await self._llm.update_weight_version(str(version))
+        self.version = version
+
+    def _engine_arguments(self) -> dict[str, Any]:
+        config = self._config
+        pixels = {"min_pixels": config.model.min_pixels, "max_pixels": config.model.max_pixels}
+        defaults: dict[str, Any] = {
+            "max_model_len": config.data.max_prompt_tokens + config.generation.max_response_tokens,
+            "enable_prefix_caching": True,
+            "disable_log_stats": True,
+        }
+        fixed: dict[str, Any] = {
+            "model": self._model_path,
+            "dtype": config.model.dtype,
+            "seed": self._seed,
+            "limit_mm_per_prompt": {"image": config.model.max_images_per_prompt, "video": 0},
+            "mm_processor_kwargs": {key: value for key, value in pixels.items() if value is not None},
+            "logprobs_mode": "processed_logprobs",
+            "worker_extension_cls": "pgpo_async.actors.weight_receiver.WeightReadback",
+        }
+        return {**defaults, **config.generator.engine, **fixed}
+
+    async def sample(
+        self,
+        prompt_token_ids: Sequence[int],
+        images: Sequence[Image],
+        sampling: Sampling,
+        *,
+        prompt_id: str,
+        request_id: str,
+    ) -> SampledGroup:
+        """Draw `num_samples` responses to one prompt (one placeholder token for each image).
+
+        Raises PromptError if vLLM refuses the prompt; engine failures pass through as they are.
+        """
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            n=sampling.num_samples,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            logprobs=0,
+            logit_bias=self._placeholder_ids,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        # The salt keeps prefix blocks of one weight version from serving another.
+        prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=f"v{self.version}")
+        if images:
+            prompt["multi_modal_data"] = {"image": list(images)}
+        self._num_requests += 1
+        final = None
+        try:
+            async for output in self._llm.generate(prompt, params, f"{request_id}-{self._num_requests}"):
+                final = output
+        except ValueError as error:
+            raise PromptError(
+                f"vLLM refused the prompt: {error}", reason="engine_refused", prompt_id=prompt_id
+            ) from error
+        if final is None or not final.finished:
+            raise PromptError("vLLM ended without an answer", reason="engine_refused", prompt_id=prompt_id)
+        return SampledGroup(
+            prompt_token_ids=np.asarray(final.prompt_token_ids, dtype=np.int32),
+            rollouts=tuple(self._rollout(completion, prompt_id) for completion in final.outputs),
+        )
+
+    def _rollout(self, completion: Any, prompt_id: str) -> Rollout:
+        token_ids = np.asarray(completion.token_ids, dtype=np.int32)
+        if np.isin(token_ids, list(self._placeholder_ids)).any():
+            raise PromptError(
+                "a response holds an image placeholder", reason="sampled_placeholder", prompt_id=prompt_id
+            )
+        logprobs = [
+            step[token].logprob for step, token in zip(completion.logprobs, completion.token_ids, strict=True)
+        ]
+        spans = completion.weight_versions or ()
+        return Rollout(
+            response_token_ids=token_ids,
+            behaviour_logprobs=np.asarray(logprobs, dtype=np.float32),
+            version_spans=tuple(
+                VersionSpan(version=int(s.version), start=s.start, end=s.end)
+                for s in spans
+                if s.end > s.start
+            ),
+            finish_reason=completion.finish_reason or "abort",
+            text=completion.text,
+        )
+
+    async def load_weights(self, folder: str, version: int) -> float:
+        """Load a staged version with requests in flight; return the seconds sampling stood still.
+
+        Requests go on with the new weights from their next token. A failure half-way leaves a mixture
+        of weights, so it is raised as WeightError and the engine must not be used again.
+        """
+        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
+
+        async with self._updating:
+            began = time.perf_counter()
+            await self._llm.pause_generation(mode="keep", clear_cache=False)
+            try:
+                await self._llm.start_weight_update()
+                await self._llm.update_weights(WeightTransferUpdateRequest(update_info={"folder": folder}))
+                await self._llm.finish_weight_update(str(version))
+                await self._forget_old_embeddings()
+            except Exception as error:
+                raise WeightError(
+                    f"loading weight version {version} from {folder} failed: {error}"
+                ) from error
+            self.version = version
+            await self._llm.resume_generation()
+            return time.perf_counter() - began
+
+    async def _forget_old_embeddings(self) -> None:
+        # Image embeddings are keyed by the image alone: those of the old tower would be served on.
+        await self._llm.reset_encoder_cache()
+        await self._llm.reset_mm_cache()
+
+    async def weight_checksums(self, folder: str) -> dict[str, str]:
+        """Return the checksum of each tensor named in a staged version, as the engine holds it."""
+        (checksums,) = await self._llm.collective_rpc("weight_checksums", args=(folder,))
+        return dict(checksums)
+
+    def close(self) -> None:
+        """Stop vLLM's processes."""
+        if self._llm is not None:
+            self._llm.shutdown()
+            self._llm = None
+
+
+def _init_request() -> Any:
+    from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
+
+    return WeightTransferInitRequest(init_info={})
+
+
+def _set_environment(num_threads: int | None) -> None:
+    """Set what vLLM and its child processes read when they are first imported."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if num_threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(num_threads)
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"

@@ -1,0 +1,248 @@
+"""The generator actor: keeps one vLLM engine full of prompts and on the newest weights it can get.
+
+Three loops share one event loop and never wait for each other:
+
+    loop      consumes               produces                 waits for                freed by
+    draw      reserved prompts       one task a prompt        a slot here and in the   a finished group, an
+                                                              queue                    exit from the queue
+    group     one prompt             a rewarded group         the engine, the reward   its samples; its deadline
+    follow    weight versions        loaded weights           a newer version          the learner's publish
+
+A prompt enters as soon as another leaves; there is no batch. What happens to each group is said to the
+queue: committed, quarantined with its reason, or given back. Made and watched by `orchestration`.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pgpo_async.actors.engine import RolloutEngine, SampledGroup, Sampling
+from pgpo_async.actors.errors import plain
+from pgpo_async.actors.queue_types import Reservation
+from pgpo_async.actors.staging import NodeStaging
+from pgpo_async.actors.weight_pull import stage_newest
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import (
+    LeaseError,
+    Prompt,
+    PromptError,
+    RewardError,
+    RewardTimeout,
+    RolloutGroup,
+    encode,
+)
+from pgpo_async.data.chat import ChatEncoder
+from pgpo_async.metrics.busy import BusyClock
+from pgpo_async.policy.loading import load_processor, resolve_model_path
+
+POLL_S = 5.0
+# What a reward may take above its own deadline before the actor itself is thought dead.
+REWARD_GRACE_S = 60.0
+# Longest a prompt waits here for weights that are fresh enough for it.
+FRESH_WEIGHTS_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Generator:
+    """One engine, its prompts in flight, and its weight follower. An asynchronous Ray actor."""
+
+    def __init__(
+        self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any, rewards: Sequence[Any]
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._queue = queue
+        self._store = store
+        self._rewards = itertools.cycle(rewards)
+        self._model_path = resolve_model_path(config.model.path)
+        seed = config.seed * 1000 + int(name.rpartition("-")[2] or 0)
+        self._engine = RolloutEngine(config, self._model_path, seed=seed)
+        self._staging = NodeStaging(run_id)
+        self._busy = BusyClock()
+        self._stopping = asyncio.Event()
+        self._loading = asyncio.Lock()
+        self._waiting_for = "start"
+        self._pauses_s: list[float] = []
+        self._num_prompts = 0
+
+    async def start(self) -> None:
+        """Load processor and engine. Raises whatever vLLM raises, with its cause."""
+        model = self._config.model
+        processor = await asyncio.to_thread(
+            load_processor, self._model_path, min_pixels=model.min_pixels, max_pixels=model.max_pixels
+        )
+        self._chat = ChatEncoder(processor, self._config.data, model)
+        await self._engine.start()
+        self._waiting_for = "run"
+
+    async def run(self) -> None:
+        """Generate until `stop`; raises the first failure that is not one prompt's own."""
+        follower = asyncio.create_task(self._follow_weights())
+        groups: set[asyncio.Task[None]] = set()
+        try:
+            while not self._stopping.is_set():
+                await self._draw(groups)
+                done = {task for task in {follower, *groups} if task.done()}
+                for task in done:
+                    task.result()
+                groups -= done
+        finally:
+            for task in (follower, *groups):
+                task.cancel()
+            await asyncio.gather(follower, *groups, return_exceptions=True)
+
+    async def _draw(self, groups: set[asyncio.Task[None]]) -> None:
+        if len(groups) >= self._config.generator.prompts_in_flight:
+            self._waiting_for = "the engine"
+            await asyncio.wait(groups, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_S)
+            return
+        self._waiting_for = "an admission slot"
+        reservation = await self._queue.reserve.remote(self._name, POLL_S)
+        if reservation is not None:
+            self._num_prompts += 1
+            groups.add(asyncio.create_task(self._make_group(reservation)))
+
+    async def _make_group(self, reservation: Reservation) -> None:
+        group_id, prompt = reservation.group_id, reservation.prompt
+        try:
+            await self._wait_for_version(reservation.min_version)
+            sampling = self._sampling(self._config.generation.group_size, self._config.generation.temperature)
+            group = await self._rewarded_group(group_id, prompt, sampling, self._busy)
+            await self._queue.commit.remote(group_id, self._name, encode(group), group.header())
+        except LeaseError as error:
+            logger.warning("%s: group %s came too late: %s", self._name, group_id, error)
+        except (PromptError, RewardError) as error:
+            await self._queue.quarantine.remote(group_id, self._name, error.reason, str(plain(error)))
+        except asyncio.CancelledError:
+            self._queue.give_back.remote(group_id, self._name)
+            raise
+
+    async def _rewarded_group(
+        self, group_id: str, prompt: Prompt, sampling: Sampling, busy: BusyClock
+    ) -> RolloutGroup:
+        sampled = await self._sample(group_id, prompt, sampling, busy)
+        texts = [rollout.text for rollout in sampled.rollouts]
+        rewards = await self._score(texts, prompt)
+        return RolloutGroup(
+            group_id=group_id,
+            prompt=prompt,
+            prompt_token_ids=sampled.prompt_token_ids,
+            rollouts=tuple(
+                dataclasses.replace(rollout, reward=reward.total, reward_parts=dict(reward.parts))
+                for rollout, reward in zip(sampled.rollouts, rewards, strict=True)
+            ),
+            generator=self._name,
+        )
+
+    async def _sample(
+        self, group_id: str, prompt: Prompt, sampling: Sampling, busy: BusyClock
+    ) -> SampledGroup:
+        chat = await asyncio.to_thread(self._chat.encode, prompt)
+        with busy.working():
+            sampled = await self._engine.sample(
+                chat.prompt_token_ids, chat.images, sampling, prompt_id=prompt.prompt_id, request_id=group_id
+            )
+        if len(sampled.prompt_token_ids) != chat.num_prompt_tokens:
+            raise PromptError(
+                f"vLLM sees {len(sampled.prompt_token_ids)} prompt tokens, the trainer "
+                f"{chat.num_prompt_tokens}: their image processors disagree",
+                reason="image_token_mismatch",
+                prompt_id=prompt.prompt_id,
+            )
+        return sampled
+
+    async def _score(self, texts: list[str], prompt: Prompt) -> list[Any]:
+        deadline_s = self._config.reward.timeout_s + REWARD_GRACE_S
+        call = next(self._rewards).score.remote(texts, prompt)
+        try:
+            return list(await asyncio.wait_for(call, deadline_s))
+        except TimeoutError:
+            raise RewardTimeout(f"no reward actor answered within {deadline_s:.0f} s") from None
+
+    def _sampling(self, num_samples: int, temperature: float) -> Sampling:
+        generation = self._config.generation
+        return Sampling(
+            num_samples=num_samples,
+            temperature=temperature,
+            top_p=generation.top_p,
+            max_tokens=generation.max_response_tokens,
+        )
+
+    async def evaluate(
+        self, prompts: Sequence[Prompt], version: int
+    ) -> tuple[list[RolloutGroup], list[tuple[str, str]]]:
+        """Answer held-out prompts with at least `version`; also return (prompt id, reason) of failures."""
+        await self.load_version(version)
+        evaluation = self._config.evaluation
+        sampling = self._sampling(evaluation.samples_per_prompt, evaluation.temperature)
+        room = asyncio.Semaphore(self._config.generator.prompts_in_flight)
+        busy = BusyClock()  # evaluation is no part of the training's busy time
+        failures: list[tuple[str, str]] = []
+
+        async def answer(prompt: Prompt) -> RolloutGroup | None:
+            async with room:
+                try:
+                    return await self._rewarded_group(f"eval-{prompt.prompt_id}", prompt, sampling, busy)
+                except (PromptError, RewardError) as error:
+                    failures.append((prompt.prompt_id, error.reason))
+                    return None
+
+        groups = await asyncio.gather(*(answer(prompt) for prompt in prompts))
+        return [group for group in groups if group is not None], failures
+
+    async def load_version(self, version: int) -> None:
+        """Load the newest version now if this engine is older than `version`."""
+        if version > self._engine.version:
+            await self._load_newest()
+
+    async def _follow_weights(self) -> None:
+        while not self._stopping.is_set():
+            newest = await self._store.wait_newer.remote(self._engine.version, POLL_S)
+            if newest is not None:
+                await self._load_newest()
+
+    async def _wait_for_version(self, version: int) -> None:
+        # Work sampled with older weights would be too old when its turn comes. The bound keeps a learner
+        # that stopped publishing from stopping generation: the queue's own lag check then decides.
+        deadline = time.monotonic() + FRESH_WEIGHTS_S
+        while self._engine.version < version and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def _load_newest(self) -> None:
+        async with self._loading:
+            staged = await asyncio.to_thread(
+                stage_newest, self._store, self._staging, self._config.weights, self._engine.version
+            )
+            if staged is not None:
+                self._pauses_s.append(await self._engine.load_weights(staged.folder, staged.version))
+
+    async def stop(self) -> None:
+        """Ask `run` to end; it returns within one poll."""
+        self._stopping.set()
+
+    async def status(self) -> dict[str, Any]:
+        """Say what this generator does and waits for."""
+        return {
+            "name": self._name,
+            "version": self._engine.version,
+            "waiting_for": self._waiting_for,
+            "busy_s": self._busy.total_s,
+            "num_prompts": self._num_prompts,
+            "num_updates": len(self._pauses_s),
+            "update_pauses_s": list(self._pauses_s),
+        }
+
+    async def weight_checksums(self, folder: str) -> dict[str, str]:
+        """Checksums of the engine's weights, for proving that they are the learner's."""
+        return await self._engine.weight_checksums(folder)
+
+    async def close(self) -> None:
+        """Stop the engine's processes and let go of the staged weights."""
+        self._stopping.set()
+        self._engine.close()
+        self._staging.close()

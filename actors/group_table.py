@@ -1,0 +1,108 @@
+"""The pending groups of the replay queue: where each is, its one payload, and the bytes of all.
+
+Owns the entries and with them the refs: an entry removed is a payload freed. Decides nothing; called by
+the replay queue only.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pgpo_async.actors.prompt_draw import Draw
+from pgpo_async.actors.queue_types import GroupState, Lease
+from pgpo_async.contracts import GroupHeader, LeaseError, Prompt
+
+_SMOOTHING = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One pending group. `order` is the order of reservation; `train_version` the learner's at the lease."""
+
+    draw: Draw
+    prompt: Prompt
+    order: int
+    state: GroupState = GroupState.RESERVED
+    ref: Any = None
+    num_bytes: int = 0
+    header: GroupHeader | None = None
+    train_version: int = 0
+
+    @property
+    def group_id(self) -> str:
+        """The group's name."""
+        return self.draw.group_id
+
+    def lease(self) -> Lease:
+        """Return what a holder of this group gets."""
+        assert self.header is not None
+        return Lease(group_id=self.group_id, ref=self.ref, header=self.header)
+
+
+class GroupTable:
+    """Entries by group id, with the running sum of their payloads' bytes."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._num_added = 0
+        self.num_bytes = 0
+        self._typical_bytes = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def add(self, draw: Draw, prompt: Prompt) -> Entry:
+        """Add a reserved group."""
+        assert draw.group_id not in self._entries, f"{draw.group_id} is pending twice"
+        entry = Entry(draw=draw, prompt=prompt, order=self._num_added)
+        self._num_added += 1
+        self._entries[entry.group_id] = entry
+        return entry
+
+    def get(self, group_id: str) -> Entry:
+        """Return an entry. Raises LeaseError if the group has ended or never was."""
+        entry = self._entries.get(group_id)
+        if entry is None:
+            raise LeaseError(f"group {group_id} must be pending, but it has ended or was given back")
+        return entry
+
+    def remove(self, entry: Entry) -> None:
+        """Forget a group and its payload."""
+        del self._entries[entry.group_id]
+        self.num_bytes -= entry.num_bytes
+        entry.ref = None
+
+    def store(self, entry: Entry, ref: Any, num_bytes: int, header: GroupHeader) -> None:
+        """Give a group its payload; the one it had is dropped.
+
+        The prompt's images are in the payload now: a second copy of them is not kept.
+        """
+        self.num_bytes += num_bytes - entry.num_bytes
+        entry.ref, entry.num_bytes, entry.header = ref, num_bytes, header
+        if entry.prompt.images:
+            entry.prompt = dataclasses.replace(entry.prompt, images=())
+            entry.draw = dataclasses.replace(entry.draw, prompt=None)
+        step = num_bytes - self._typical_bytes
+        self._typical_bytes += step * (_SMOOTHING if self._typical_bytes else 1.0)
+
+    def expected_bytes(self) -> float:
+        """Return the bytes held plus those that one more and the present reservations will bring."""
+        return self.num_bytes + (self.depth()[GroupState.RESERVED] + 1) * self._typical_bytes
+
+    def in_state(self, state: GroupState) -> list[Entry]:
+        """Return the groups with a payload in a state: oldest weights first, then as they were reserved.
+
+        The group that must be trained soonest is first; with equal weights this is first in, first out.
+        """
+        found = [entry for entry in self._entries.values() if entry.state is state]
+        return sorted(found, key=lambda entry: (entry.lease().header.oldest_version, entry.order))
+
+    def depth(self) -> dict[str, int]:
+        """Return how many groups are in each state."""
+        counts = Counter(entry.state for entry in self._entries.values())
+        return {state: counts[state] for state in GroupState}

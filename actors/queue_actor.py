@@ -1,0 +1,183 @@
+"""The replay queue as an asynchronous Ray actor: waiting with timeouts, ticks, and objects that it owns.
+
+A thin shell: every rule is in `replay_queue`. Payloads come by value and are put from this process, since a
+Ray object dies with the process that owns it, and generators die. Refs leave inside `Lease`s, so that Ray
+hands them on unresolved. Placed by `orchestration` with a high max_concurrency (each waiting call takes one).
+Every waiting method returns nothing at its timeout: callers loop, and raise WaitTimeout with `stats` when
+they have waited too long.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pgpo_async.actors.prompt_prefetch import PromptPrefetch
+from pgpo_async.actors.queue_types import (
+    AdmissionGate,
+    Disposition,
+    Lease,
+    ObjectStore,
+    PromptSource,
+    Quarantined,
+    QueueState,
+    QueueStats,
+    Reservation,
+)
+from pgpo_async.actors.ray_store import RayStore
+from pgpo_async.actors.replay_queue import ReplayQueue
+from pgpo_async.actors.waiting import Changes
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import Accounting, GroupHeader
+
+TICK_S = 1.0
+PREFETCH_DEPTH = 16
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class QueueActor:
+    """See `ReplayQueue` for what the methods mean; those with `timeout_s` wait."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        admission: AdmissionGate,
+        source: PromptSource,
+        *,
+        version: int = 0,
+        resume: QueueState | None = None,
+        store: ObjectStore | None = None,
+    ) -> None:
+        self._changes = Changes()
+        self._prefetch = PromptPrefetch(source, PREFETCH_DEPTH, self._changes.wake_threadsafe)
+        self._queue = ReplayQueue(
+            admission=admission,
+            source=self._prefetch,
+            store=store or RayStore(),
+            max_lag=config.train.max_lag,
+            config=config.queue,
+            group_filter=config.algorithm.filter,
+            version=version,
+            resume=resume,
+        )
+        # How often each holder was released: a wait begun before that must not give a dead actor anything.
+        self._deaths: Counter[str] = Counter()
+        self._ticker: asyncio.Task[None] | None = None
+
+    # What waits
+
+    async def reserve(self, holder: str, timeout_s: float) -> Reservation | None:
+        """Wait for a prompt and a slot; None at the timeout."""
+        return await self._wait(holder, lambda: self._queue.reserve(holder), timeout_s)
+
+    async def lease_for_scoring(self, holder: str, max_groups: int, timeout_s: float) -> list[Lease]:
+        """Wait for at least one generated group; an empty list at the timeout."""
+        leases = await self._wait(
+            holder, lambda: self._queue.lease_for_scoring(holder, max_groups) or None, timeout_s
+        )
+        return leases or []
+
+    async def lease_batch(
+        self, holder: str, version: int, num_groups: int, timeout_s: float
+    ) -> list[Lease] | None:
+        """Wait for a whole batch within the lag; None at the timeout."""
+        return await self._wait(
+            holder, lambda: self._queue.lease_batch(holder, version, num_groups), timeout_s
+        )
+
+    # What does not
+
+    async def commit(self, group_id: str, holder: str, payload: bytes, header: GroupHeader) -> Disposition:
+        """Bring a generated group."""
+        return self._change(lambda: self._queue.commit(group_id, holder, payload, header))
+
+    async def give_back(self, group_id: str, holder: str) -> None:
+        """Return a reserved prompt."""
+        self._change(lambda: self._queue.give_back(group_id, holder))
+
+    async def quarantine(self, group_id: str, holder: str, reason: str, error_text: str) -> None:
+        """End a group that cannot be used."""
+        self._change(lambda: self._queue.quarantine(group_id, holder, reason, error_text))
+
+    async def commit_scores(
+        self, group_id: str, holder: str, payload: bytes, header: GroupHeader | None = None
+    ) -> Disposition:
+        """Bring a scored group."""
+        return self._change(lambda: self._queue.commit_scores(group_id, holder, payload, header))
+
+    async def ack(self, group_ids: Sequence[str], holder: str) -> int:
+        """Count groups as trained."""
+        return self._change(lambda: self._queue.ack(group_ids, holder))
+
+    async def abandon(self, group_ids: Sequence[str], holder: str) -> None:
+        """Return groups leased for scoring or training."""
+        self._change(lambda: self._queue.abandon(group_ids, holder))
+
+    async def set_version(self, version: int) -> int:
+        """Tell the learner's version."""
+        return self._change(lambda: self._queue.set_version(version))
+
+    async def heartbeat(self, holder: str) -> int:
+        """Refresh all leases of a holder."""
+        return self._queue.heartbeat(holder)
+
+    async def release_holder(self, holder: str) -> int:
+        """End all leases of a dead actor, and its waits. An actor of the same name may follow it."""
+        self._deaths[holder] += 1
+        return self._change(lambda: self._queue.release_holder(holder))
+
+    async def take_quarantined(self) -> list[Quarantined]:
+        """Return the quarantine records since the last call."""
+        return self._queue.take_quarantined()
+
+    async def take_generated(self) -> dict[str, float]:
+        """Return means over the groups generated since the last call."""
+        return self._queue.take_generated()
+
+    async def accounting(self) -> Accounting:
+        """Return where every drawn prompt is."""
+        return self._queue.accounting()
+
+    async def state(self) -> QueueState:
+        """Return what a checkpoint must keep of the drawing order."""
+        return self._queue.state()
+
+    async def stats(self) -> QueueStats:
+        """Return a snapshot of the queue."""
+        return self._queue.stats()
+
+    async def close(self) -> None:
+        """End every wait with nothing, from now on; the groups stay readable."""
+        self._changes.close()
+        self._prefetch.close()
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    def _change(self, operation: Callable[[], T]) -> T:
+        try:
+            return operation()
+        finally:
+            # Also after an error: an acknowledgement may have freed slots before it found a lost lease.
+            self._changes.wake()
+
+    async def _wait(self, holder: str, attempt: Callable[[], T | None], timeout_s: float) -> T | None:
+        if self._ticker is None:
+            self._ticker = asyncio.create_task(self._tick())
+        deaths = self._deaths[holder]
+        result = await self._changes.until(attempt, timeout_s, ended=lambda: self._deaths[holder] > deaths)
+        if result is not None:
+            self._changes.wake()
+        return result
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                if self._queue.expire():
+                    self._changes.wake()
+            except Exception:
+                # The tick must go on: without it no lost lease would ever come back.
+                logger.exception("the replay queue could not expire its leases")

@@ -1,0 +1,145 @@
+"""What the replay queue takes and gives: its collaborators' protocols, leases, records, statistics.
+
+Owns types only. `replay_queue` makes them, its callers (generators, scorers, the learner's loop, the run
+folder) read them. The protocols are here because `actors` may not import what implements them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+from pgpo_async.contracts import Accounting, GroupHeader, Prompt
+
+SlotReason = Literal["trained", "filtered", "stale", "quarantined", "returned"]
+"""Why an admission slot comes back: how the prompt ended (DESIGN 5.1), or that it was given back."""
+
+Drop = Literal["filtered", "stale"]
+"""Ends that need no record."""
+
+Disposition = Literal["queued", "filtered", "stale"]
+"""What became of a committed group."""
+
+
+class GroupState(StrEnum):
+    """Where a pending group is."""
+
+    RESERVED = "reserved"
+    GENERATED = "generated"
+    SCORING = "scoring"
+    SCORED = "scored"
+    TRAINING = "training"
+
+
+class ObjectStore(Protocol):
+    """Keeps payloads. An object lives as long as someone keeps its ref."""
+
+    def put(self, data: bytes, /) -> Any:
+        """Store some bytes and return the ref that stands for them."""
+
+
+class PromptSource(Protocol):
+    """Deterministic random access to an endless drawing order."""
+
+    def prompt(self, index: int, /) -> Prompt | None:
+        """Return the prompt at a position; None if it is still being read (ask again).
+
+        Raises PromptError for a row that can never be used.
+        """
+
+
+class AdmissionGate(Protocol):
+    """Slots, as `orchestration.admission.Admission` has them."""
+
+    @property
+    def num_slots(self) -> int:
+        """All slots."""
+
+    @property
+    def available(self) -> int:
+        """Free slots."""
+
+    def charge(self, group_id: str, /) -> None:
+        """Take a slot."""
+
+    def release(self, group_id: str, reason: SlotReason, /) -> None:
+        """Give a slot back."""
+
+    def oldest_useful_version(self, version: int, num_ahead: int, /) -> int:
+        """Return the oldest weights worth generating with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reservation:
+    """A prompt to generate a group for. `attempt` counts earlier reservations of the same prompt.
+
+    With weights older than `min_version` the group will be too old when its turn comes: a generator that
+    has only such weights waits for newer ones first.
+    """
+
+    group_id: str
+    prompt: Prompt
+    attempt: int
+    min_version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """A group lent out. `ref` is the queue's object (the payload is `contracts.arrow` bytes)."""
+
+    group_id: str
+    ref: Any
+    header: GroupHeader
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantined:
+    """A prompt that could not be used, for the run folder.
+
+    `prompt` has no images (its index finds them again) and is None where the row itself was unreadable.
+    """
+
+    group_id: str
+    index: int
+    prompt_id: str
+    reason: str
+    error: str
+    prompt: Prompt | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueState:
+    """What a checkpoint keeps, so that a resumed run draws every prompt exactly once.
+
+    `cursor` is the next index to draw; `pending` the drawn indices that had not ended: they come first.
+    `accounting` counts them as pending.
+    """
+
+    cursor: int
+    pending: tuple[int, ...]
+    accounting: Accounting
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueStats:
+    """A snapshot. `waiting` says for each blocked side ("reserve", "scoring", "batch") what it waits for."""
+
+    version: int
+    cursor: int
+    depth: Mapping[str, int]
+    returned_prompts: int
+    slots_available: int
+    num_slots: int
+    num_bytes: int
+    max_bytes: int
+    accounting: Accounting
+    lag_histogram: Mapping[int, int]
+    mixed_rollouts_trained: int
+    leases_lost: int
+    waiting: Mapping[str, str]
+
+    def summary(self) -> str:
+        """Return one line for logs and timeouts."""
+        depth = ", ".join(f"{num} {state}" for state, num in self.depth.items())
+        blocked = "; ".join(f"{side} waits for {what}" for side, what in self.waiting.items())
+        return f"version {self.version}: {depth}; {self.num_bytes:,} bytes" + (f"; {blocked}" * bool(blocked))

@@ -1,0 +1,297 @@
+"""The replay queue: every group between the drawing of its prompt and the step that trained it.
+
+    reserve -> RESERVED -> commit -> GENERATED -> lease_for_scoring -> SCORING -> commit_scores
+            -> SCORED -> lease_batch -> TRAINING -> ack
+
+Owns the pending groups, their payloads, the leases on them and the books. Takes prompts from a source and
+slots from an admission gate; keeps payloads in an object store that it is given. Synchronous and never
+waiting: `queue_actor` adds Ray, waiting and the clock's ticks. One thread only.
+
+What always holds (checked over random operations by `tests/unit/actors/test_replay_queue_states.py`): every
+prompt drawn is pending or has ended once, for a reason; each pending group holds a slot, nothing else does;
+a group has at most one lease and one payload; no group is lent to the learner at a lag above `max_lag`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from pgpo_async.actors.leases import Leases
+from pgpo_async.actors.ledger import Ledger
+from pgpo_async.actors.pending_groups import PendingGroups
+from pgpo_async.actors.prompt_draw import PromptDraw
+from pgpo_async.actors.queue_stats import reservation_blocked_by, snapshot
+from pgpo_async.actors.queue_types import (
+    AdmissionGate,
+    Disposition,
+    Drop,
+    GroupState,
+    Lease,
+    ObjectStore,
+    PromptSource,
+    Quarantined,
+    QueueState,
+    QueueStats,
+    Reservation,
+)
+from pgpo_async.config.pipeline import QueueConfig
+from pgpo_async.config.training import FilterConfig
+from pgpo_async.contracts import Accounting, GroupHeader, LeaseError
+
+
+class ReplayQueue:
+    """See the module. `holder` is any name that is one actor's own; `version` counts optimizer steps done.
+
+    `config` bounds groups, bytes and lease time (a bound on groups below one batch never yields a batch);
+    `max_losses` is how many generators or scorers one group may cost. `version` and `resume` are those of
+    the checkpoint the run starts from.
+    """
+
+    def __init__(
+        self,
+        *,
+        admission: AdmissionGate,
+        source: PromptSource,
+        store: ObjectStore,
+        max_lag: int,
+        config: QueueConfig,
+        group_filter: FilterConfig,
+        version: int = 0,
+        resume: QueueState | None = None,
+        max_losses: int = 5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        ledger = Ledger(resume.accounting if resume else None)
+        self._store = store
+        self._filter = group_filter
+        self._max_groups = config.max_groups or admission.num_slots
+        self._max_bytes = config.max_bytes
+        self._batch_asked = 0
+        self._groups = PendingGroups(
+            admission=admission,
+            draw=PromptDraw(source, ledger, resume),
+            leases=Leases(config.lease_timeout_s, clock),
+            ledger=ledger,
+            max_lag=max_lag,
+            max_losses=max_losses,
+            version=version,
+        )
+
+    @property
+    def version(self) -> int:
+        """The learner's version as last told."""
+        return self._groups.version
+
+    # Generators
+
+    def reserve(self, holder: str) -> Reservation | None:
+        """Take a slot and the next prompt, one given back before a new one.
+
+        None while a bound (slots, groups, bytes) or the source forbids it; `stats().waiting` says which.
+        Raises StageFailed where the source has nothing usable.
+        """
+        groups = self._groups
+        if reservation_blocked_by(groups, self._max_groups, self._max_bytes):
+            return None
+        entry = groups.admit(holder)
+        if entry is None:
+            return None
+        num_ahead = groups.admission.num_slots - groups.admission.available - 1
+        return Reservation(
+            group_id=entry.group_id,
+            prompt=entry.prompt,
+            attempt=entry.draw.attempt,
+            min_version=groups.admission.oldest_useful_version(groups.version, num_ahead),
+        )
+
+    def commit(self, group_id: str, holder: str, payload: bytes, header: GroupHeader) -> Disposition:
+        """Bring a generated group. Returns what became of it: queued, filtered (no signal) or stale.
+
+        Raises LeaseError if the holder has no reservation of it (any more): the group is dropped.
+        Raises ValueError for a header of another group, or without the filter's key.
+        """
+        entry = self._groups.held(group_id, holder, GroupState.RESERVED)
+        if header.group_id != group_id:
+            raise ValueError(f"header.group_id must be {group_id}, got {header.group_id}")
+        # Whatever raises does so before anything has changed; after a full object store one may try again.
+        signal = has_signal(header, self._filter)
+        stale = self._groups.lag(header) > self._groups.max_lag
+        ref = self._store.put(payload) if signal and not stale else None
+        self._groups.ledger.generate(header)
+        if ref is None:
+            how: Drop = "stale" if stale else "filtered"
+            self._groups.drop(entry, how)
+            return how
+        self._groups.leases.end(group_id)
+        self._groups.table.store(entry, ref, len(payload), header)
+        entry.state = GroupState.GENERATED
+        return "queued"
+
+    def give_back(self, group_id: str, holder: str) -> None:
+        """Return a reserved prompt; it stays pending and is drawn first. Raises LeaseError."""
+        self._groups.give_back(self._groups.held(group_id, holder, GroupState.RESERVED))
+
+    def quarantine(self, group_id: str, holder: str, reason: str, error_text: str) -> None:
+        """End a group that its holder (of any kind of lease) cannot use. Raises LeaseError.
+
+        `reason` is a short stable word that is counted, `error_text` goes into the record.
+        """
+        states = (GroupState.RESERVED, GroupState.SCORING, GroupState.TRAINING)
+        self._groups.quarantine(self._groups.held(group_id, holder, *states), reason, error_text)
+
+    # Scorers
+
+    def lease_for_scoring(self, holder: str, max_groups: int) -> list[Lease]:
+        """Lend up to `max_groups` generated groups, those that must train soonest first."""
+        if max_groups < 1:
+            raise ValueError(f"max_groups must be at least 1, got {max_groups}")
+        entries = self._groups.table.in_state(GroupState.GENERATED)[:max_groups]
+        for entry in entries:
+            self._groups.lend(entry, holder, GroupState.SCORING)
+        return [entry.lease() for entry in entries]
+
+    def commit_scores(
+        self, group_id: str, holder: str, payload: bytes, header: GroupHeader | None = None
+    ) -> Disposition:
+        """Bring a scored group; its payload takes the place of the generated one.
+
+        Returns "queued", or "stale" if it is too old by now. Raises LeaseError if the holder does not have
+        it on lease (any more), ValueError for a header of another group.
+        """
+        entry = self._groups.held(group_id, holder, GroupState.SCORING)
+        header = header or entry.lease().header
+        if header.group_id != group_id:
+            raise ValueError(f"header.group_id must be {group_id}, got {header.group_id}")
+        if self._groups.lag(header) > self._groups.max_lag:
+            self._groups.drop(entry, "stale")
+            return "stale"
+        ref = self._store.put(payload)
+        self._groups.leases.end(group_id)
+        self._groups.table.store(entry, ref, len(payload), header)
+        entry.state = GroupState.SCORED
+        return "queued"
+
+    # The learner
+
+    def lease_batch(self, holder: str, version: int, num_groups: int) -> list[Lease] | None:
+        """Lend the learner, at `version`, exactly `num_groups` scored groups; None while there are fewer.
+
+        Oldest weights first, then first in, first out; none has a lag above max_lag, those that had are
+        dropped as stale.
+        """
+        if num_groups < 1:
+            raise ValueError(f"num_groups must be at least 1, got {num_groups}")
+        self._batch_asked = num_groups
+        self.set_version(version)
+        entries = self._groups.table.in_state(GroupState.SCORED)[:num_groups]
+        if len(entries) < num_groups:
+            return None
+        for entry in entries:
+            assert self._groups.lag(entry.lease().header) <= self._groups.max_lag, entry
+            self._groups.lend(entry, holder, GroupState.TRAINING)
+            entry.train_version = version
+        return [entry.lease() for entry in entries]
+
+    def ack(self, group_ids: Sequence[str], holder: str) -> int:
+        """Count groups as trained and free their slots; return how many.
+
+        The step they were leased for is then done: the version is at least the next one. Where some are not
+        on lease (any more), the others are counted first, then LeaseError names those.
+        """
+        lost: list[str] = []
+        num_trained = 0
+        for group_id in group_ids:
+            try:
+                entry = self._groups.held(group_id, holder, GroupState.TRAINING)
+            except LeaseError as error:
+                lost.append(str(error))
+                continue
+            # The version first: a slot freed by this step must not be given to work for this step.
+            self.set_version(max(self.version, entry.train_version + 1))
+            self._groups.train(entry)
+            num_trained += 1
+        if lost:
+            raise LeaseError(f"{len(lost)} of {len(group_ids)} groups could not be acknowledged: {lost[0]}")
+        return num_trained
+
+    def set_version(self, version: int) -> int:
+        """Tell the learner's version; returns how many waiting groups became too old for it (stale).
+
+        A lower version than before is that of a learner that went back to a checkpoint.
+        """
+        if version < 0:
+            raise ValueError(f"version must be at least 0, got {version}")
+        self._groups.version = version
+        return self._groups.drop_stale()
+
+    # Leases
+
+    def abandon(self, group_ids: Sequence[str], holder: str) -> None:
+        """Return groups leased for scoring or training. Raises LeaseError and then changes nothing."""
+        states = (GroupState.SCORING, GroupState.TRAINING)
+        entries = [self._groups.held(group_id, holder, *states) for group_id in dict.fromkeys(group_ids)]
+        for entry in entries:
+            self._groups.put_back(entry)
+        self._groups.drop_stale()
+
+    def heartbeat(self, holder: str) -> int:
+        """Refresh all leases of a holder; returns how many it has."""
+        return self._groups.leases.refresh(holder)
+
+    def release_holder(self, holder: str) -> int:
+        """End all leases of a dead actor: prompts are given back, groups return. Returns how many."""
+        return self._lose(self._groups.leases.of(holder))
+
+    def expire(self) -> int:
+        """End all leases past their deadline, as `release_holder` does. Returns how many."""
+        return self._lose(self._groups.leases.expired())
+
+    def _lose(self, group_ids: list[str]) -> int:
+        for group_id in group_ids:
+            self._groups.lose(self._groups.table.get(group_id))
+        self._groups.drop_stale()
+        return len(group_ids)
+
+    # The books
+
+    def take_quarantined(self) -> list[Quarantined]:
+        """Return the quarantine records since the last call, for the run folder."""
+        return self._groups.ledger.take_records()
+
+    def take_generated(self) -> dict[str, float]:
+        """Return means over the groups committed since the last call, before any filter; empty if none.
+
+        Keys: `reward`, the reward's parts, `num_groups`, `response_tokens` (per response).
+        """
+        return self._groups.ledger.take_generated()
+
+    def accounting(self) -> Accounting:
+        """Return where every drawn prompt is; always balanced."""
+        return self._groups.ledger.accounting(self._groups.num_pending)
+
+    def state(self) -> QueueState:
+        """Return what a checkpoint must keep to draw on from here; everything pending is drawn again."""
+        groups = self._groups
+        pending = sorted([*groups.draw.returned, *(entry.draw.index for entry in groups.table)])
+        return QueueState(cursor=groups.draw.cursor, pending=tuple(pending), accounting=self.accounting())
+
+    def stats(self) -> QueueStats:
+        """Return a snapshot of depths, bytes, books, lags and what each side waits for."""
+        return snapshot(
+            self._groups,
+            max_groups=self._max_groups,
+            max_bytes=self._max_bytes,
+            batch_asked=self._batch_asked,
+        )
+
+
+def has_signal(header: GroupHeader, group_filter: FilterConfig) -> bool:
+    """Whether a group trains (DAPO's dynamic sampling): the mean of the key strictly between the bounds.
+
+    Raises ValueError if the group's reward has no such part.
+    """
+    if not group_filter.enabled:
+        return True
+    values = {**header.mean_parts, "reward": header.mean_reward}
+    if group_filter.key not in values:
+        raise ValueError(f"filter key must be one of {sorted(values)}, got {group_filter.key!r}")
+    return group_filter.low < values[group_filter.key] < group_filter.high

@@ -1,0 +1,196 @@
+"""The scorer actor: sighted and blind passes of every group, and from them its token weights.
+
+Sighted log-probs are the proximal policy of the decoupled loss; sighted against blind is the visual
+dependency S_t. Both passes run on one set of weights, never on vLLM's numbers (DESIGN 5.4). A threaded Ray
+actor: `run` owns the model, `status` and `stop` answer beside it. Made and watched by `orchestration`.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from pgpo_async.actors.errors import plain
+from pgpo_async.actors.mismatch import MismatchMeter
+from pgpo_async.actors.staging import NodeStaging
+from pgpo_async.actors.weight_pull import check_known, stage_newest
+from pgpo_async.algorithms.shaping import make_shaper
+from pgpo_async.algorithms.visual_dependency import token_visual_dependency
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
+from pgpo_async.metrics.busy import BusyClock
+from pgpo_async.policy.inputs import Collator, sequences_of
+from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
+from pgpo_async.policy.passes import score_sequences
+from pgpo_async.policy.weight_files import read_version
+
+POLL_S = 5.0
+CALL_TIMEOUT_S = 120.0
+
+
+class Scorer:
+    """One model replica that scores groups as they come."""
+
+    def __init__(self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
+        self._name = name
+        self._config = config
+        self._queue = queue
+        self._store = store
+        self._staging = NodeStaging(run_id)
+        self._busy = BusyClock()
+        self._stopping = threading.Event()
+        self._waiting_for = "start"
+        self._version = 0
+        self._num_groups = 0
+        self._num_updates = 0
+        self._mismatch = MismatchMeter()
+        self._shaper = make_shaper(config.algorithm.shaper.name, **config.algorithm.shaper.parameters())
+
+    def start(self) -> None:
+        """Load the model onto this actor's device."""
+        if self._config.scorer.num_threads is not None:
+            torch.set_num_threads(self._config.scorer.num_threads)
+        model = self._config.model
+        path = resolve_model_path(model.path)
+        processor = load_processor(path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        self._device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self._policy = load_policy(path, dtype=model.dtype, device=self._device, train_vision_tower=False)
+        self._policy.eval()
+        self._collate = Collator(processor, self._policy.config)
+        self._waiting_for = "run"
+
+    def run(self) -> None:
+        """Score until `stop`; raises the first failure that is not one group's own."""
+        while not self._stopping.is_set():
+            self.load_newest()
+            self._waiting_for = "generated groups"
+            call = self._queue.lease_for_scoring.remote(
+                self._name, self._config.scorer.groups_per_lease, POLL_S
+            )
+            leases = ray.get(call, timeout=POLL_S + CALL_TIMEOUT_S)
+            self._waiting_for = "its own passes"
+            if leases:
+                self._score_leases(leases)
+
+    def _score_leases(self, leases: Sequence[Any]) -> None:
+        payloads = ray.get([lease.ref for lease in leases], timeout=CALL_TIMEOUT_S)
+        groups = [decode(payload) for payload in payloads]
+        with self._busy.working():
+            try:
+                outcomes: list[ScoredGroup | Exception] = list(self.score(groups))
+            except (ValueError, RuntimeError):
+                # One bad group spoils a shared pass: find it by scoring them one at a time.
+                outcomes = [self._score_alone(group) for group in groups]
+        for lease, outcome in zip(leases, outcomes, strict=True):
+            self._hand_in(lease.group_id, outcome)
+        self._num_groups += len(leases)
+
+    def _score_alone(self, group: RolloutGroup) -> ScoredGroup | Exception:
+        try:
+            return self.score([group])[0]
+        except (ValueError, RuntimeError) as error:
+            return error
+
+    def _hand_in(self, group_id: str, outcome: ScoredGroup | Exception) -> None:
+        if isinstance(outcome, Exception):
+            reason, text = "score_error", f"{type(outcome).__name__}: {outcome}"
+            call = self._queue.quarantine.remote(group_id, self._name, reason, text)
+        else:
+            call = self._queue.commit_scores.remote(group_id, self._name, encode(outcome))
+        try:
+            ray.get(call, timeout=CALL_TIMEOUT_S)
+        except Exception as error:
+            if not isinstance(plain(error), LeaseError):
+                raise
+
+    def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
+        """Score groups in shared passes, with the weights loaded now."""
+        sequences = [sequence for group in groups for sequence in sequences_of(group)]
+        sighted = self._pass(sequences, blind=False)
+        blind = self._pass(sequences, blind=True)
+        self._mismatch.add(groups, sighted, self._version)
+        mask = _mask([len(row) for row in sighted])
+        dependency = token_visual_dependency(_padded(sighted, mask), _padded(blind, mask), mask)
+        has_image = torch.tensor([bool(sequence.images) for sequence in sequences])
+        scored, start = [], 0
+        for group in groups:
+            rows = slice(start, start + len(group.rollouts))
+            start = rows.stop
+            shaped = self._shaper.shape(dependency[rows], mask[rows], has_image[rows])
+            lengths = [len(row) for row in sighted[rows]]
+            scored.append(
+                ScoredGroup(
+                    group=group,
+                    proximal_logprobs=tuple(sighted[rows]),
+                    dependency=_rows(dependency[rows], lengths),
+                    token_weights=_rows(shaped.weights_BT, lengths),
+                    scorer_version=self._version,
+                    metrics={name: float(value) for name, value in shaped.metrics.items()},
+                )
+            )
+        return scored
+
+    def _pass(self, sequences: Sequence[Any], *, blind: bool) -> list[np.ndarray]:
+        return score_sequences(
+            self._policy,
+            self._collate,
+            sequences,
+            pass_tokens=self._config.scorer.pass_tokens,
+            temperature=self._config.generation.temperature,
+            blind=blind,
+        )
+
+    def load_newest(self) -> int:
+        """Load the newest published version, if there is one; return the version served from now on."""
+        staged = stage_newest(self._store, self._staging, self._config.weights, self._version)
+        if staged is not None:
+            own = self._policy.hf_state_dict()
+            check_known(staged.manifest, set(own))
+            with torch.no_grad():
+                for name, tensor in read_version(Path(staged.folder)):
+                    own[name].copy_(tensor)
+            self._version = staged.version
+            self._num_updates += 1
+        return self._version
+
+    def stop(self) -> None:
+        """Ask `run` to end; it returns within one poll."""
+        self._stopping.set()
+
+    def status(self) -> dict[str, Any]:
+        """Say what this scorer does and waits for."""
+        return {
+            "name": self._name,
+            "version": self._version,
+            "waiting_for": self._waiting_for,
+            "busy_s": self._busy.total_s,
+            "num_groups": self._num_groups,
+            "num_updates": self._num_updates,
+            **self._mismatch.totals(),
+        }
+
+    def close(self) -> None:
+        """Let go of the staged weights."""
+        self._stopping.set()
+        self._staging.close()
+
+
+def _mask(lengths: Sequence[int]) -> torch.Tensor:
+    width = max(lengths, default=0)
+    return torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
+
+
+def _padded(rows: Sequence[np.ndarray], mask_BT: torch.Tensor) -> torch.Tensor:
+    padded = torch.zeros(mask_BT.shape)
+    if rows:
+        padded[mask_BT] = torch.from_numpy(np.concatenate(rows))
+    return padded
+
+
+def _rows(values_BT: torch.Tensor, lengths: Sequence[int]) -> tuple[np.ndarray, ...]:
+    array = values_BT.numpy().astype(np.float32)
+    return tuple(array[i, :length].copy() for i, length in enumerate(lengths))

@@ -1,0 +1,60 @@
+"""The weight store as an asynchronous Ray actor: long-polls, and objects that it owns.
+
+A thin shell over `weight_store`. Receivers pull, and nobody waits for a receiver: a dead one hangs no one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pgpo_async.actors.queue_types import ObjectStore
+from pgpo_async.actors.ray_store import RayStore
+from pgpo_async.actors.waiting import Changes
+from pgpo_async.actors.weight_store import WeightStore
+from pgpo_async.config.pipeline import WeightsConfig
+from pgpo_async.contracts import BucketEntry, WeightManifest
+
+
+class StoreActor:
+    """See `WeightStore`; refs leave inside lists, so that Ray hands them on unresolved."""
+
+    def __init__(self, weights: WeightsConfig, *, store: ObjectStore | None = None) -> None:
+        self._weights = WeightStore(weights.keep_versions, store or RayStore())
+        self._changes = Changes()
+
+    async def add_bucket(self, version: int, entry: BucketEntry, data: bytes) -> None:
+        """Take one bucket of a version to come."""
+        self._weights.add_bucket(version, entry, data)
+
+    async def publish(self, manifest: WeightManifest, buckets: Sequence[bytes] = ()) -> int:
+        """Make a version available and wake whoever waits for it."""
+        version = self._weights.publish(manifest, buckets)
+        self._changes.wake()
+        return version
+
+    async def latest(self) -> int | None:
+        """Return the newest version, None before the first."""
+        return self._weights.latest
+
+    async def wait_newer(self, than: int, timeout_s: float) -> int | None:
+        """Wait for a version above `than` and return the newest; None at the timeout."""
+        return await self._changes.until(lambda: self._newer(than), timeout_s)
+
+    async def pull(self, version: int) -> tuple[WeightManifest, list[Any]]:
+        """Return a version's manifest and refs. Raises WeightError if it is not held (any more)."""
+        return self._weights.pull(version)
+
+    async def pull_newest(self, than: int) -> tuple[WeightManifest, list[Any]] | None:
+        """Return the newest version's manifest and refs if it is above `than`, else None.
+
+        The refs keep the buckets alive for the receiver even if the store drops the version meanwhile.
+        """
+        version = self._newer(than)
+        return None if version is None else self._weights.pull(version)
+
+    async def close(self) -> None:
+        """End every wait with nothing, from now on."""
+        self._changes.close()
+
+    def _newer(self, than: int) -> int | None:
+        latest = self._weights.latest
+        return latest if latest is not None and latest > than else None

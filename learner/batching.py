@@ -1,0 +1,47 @@
+"""Which rank trains on which group, and what the loss is divided by. Pure; decided once, by the driver.
+
+Whole groups go to one rank: their images are decoded and encoded once, and their advantages need all answers.
+Called by `group` (from headers) and by tests; the tensors of the loss are `loss_inputs`' work.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pgpo_async.contracts import GroupHeader
+
+LossMean = Literal["token_mean", "sequence_mean"]
+
+
+def num_train_tokens(header: GroupHeader) -> int:
+    """Tokens that the text model works on for a group: the prompt once a response, and the responses."""
+    return header.num_rollouts * header.num_prompt_tokens + header.num_response_tokens
+
+
+def assign_groups(num_tokens: Sequence[int], world_size: int) -> list[list[int]]:
+    """Indices of the groups of each rank, rising; every group once; the same answer for the same input.
+
+    Largest group first to the least loaded rank (ties: the lower index, the lower rank), which leaves no rank
+    above 4/3 of the best possible load. A rank gets none only where there are fewer groups than ranks.
+
+    Raises ValueError for a world size below 1.
+    """
+    if world_size < 1:
+        raise ValueError(f"world_size must be at least 1, got {world_size}")
+    ranks: list[list[int]] = [[] for _ in range(world_size)]
+    # Counted as at least 1, so that empty groups spread too; the tuple orders by load, then rank.
+    loads = [(0, rank) for rank in range(world_size)]
+    for index in sorted(range(len(num_tokens)), key=lambda i: (-num_tokens[i], i)):
+        load, rank = heapq.heappop(loads)
+        ranks[rank].append(index)
+        heapq.heappush(loads, (load + max(1, num_tokens[index]), rank))
+    return [sorted(indices) for indices in ranks]
+
+
+def loss_normalizer(headers: Iterable[GroupHeader], mean: LossMean) -> float:
+    """The divisor of the whole optimizer step: response tokens, or responses (empty ones too); at least 1."""
+    if mean == "token_mean":
+        total = sum(header.num_response_tokens for header in headers)
+    else:
+        total = sum(header.num_rollouts for header in headers)
+    return float(max(1, total))

@@ -1,0 +1,185 @@
+"""One rank of the learner: the policy under DeepSpeed, and one optimizer step on it.
+
+    plan: cut and collate (no collective)  ->  agree: is every rank ready, how many micro-batches  ->
+    per micro-batch: forward, loss, backward  ->  sums over ranks  ->  clip, update (or skip)
+
+Owns the model, the optimizer and the step. Not what is sent where (`worker`, `group`), nor checkpoints, nor
+publication. Everything here runs in one thread of one process; every rank must call the same methods in the
+same order, since they are collective.
+"""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgpo_async.config import RunConfig
+from pgpo_async.contracts import LeaseError, TrainBatch
+from pgpo_async.learner.activity import Activity
+from pgpo_async.learner.deepspeed_config import deepspeed_config
+from pgpo_async.learner.distributed import agree, import_deepspeed
+from pgpo_async.learner.loss_inputs import micro_batch_loss
+from pgpo_async.learner.micro_batches import MicroBatch, StepWork, plan_step, stand_in
+from pgpo_async.learner.schedule import learning_rate
+from pgpo_async.learner.step_metrics import StepSums, means
+from pgpo_async.policy.inputs import Collator
+from pgpo_async.policy.loading import load_policy, load_processor
+from pgpo_async.policy.model import PolicyModel
+
+
+class LearnerEngine:
+    """Built after `distributed.join_ranks`, with the device it returned."""
+
+    def __init__(self, config: RunConfig, device: torch.device, activity: Activity | None = None) -> None:
+        self.config = config
+        self.device = device
+        self.activity = activity or Activity()
+        self.activity.set("loading the model")
+        torch.manual_seed(config.seed)
+        if config.learner.num_threads is not None:
+            torch.set_num_threads(config.learner.num_threads)
+        model = config.model
+        self.policy: PolicyModel = load_policy(
+            model.path,
+            dtype=model.dtype,
+            device=device,
+            train_vision_tower=model.train_vision_tower,
+            activation_checkpointing=config.learner.activation_checkpointing,
+        ).train()
+        self.processor = load_processor(model.path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        self._collator = Collator(self.processor, self.policy.config)
+        self._stand_in = stand_in(self._collator, self.policy.config).to(device)
+        self.activity.set("starting DeepSpeed")
+        self.deepspeed = self._start_deepspeed()
+        self.activity.set("idle")
+
+    @property
+    def rank(self) -> int:
+        """This rank."""
+        return torch.distributed.get_rank()
+
+    @property
+    def world_size(self) -> int:
+        """All ranks."""
+        return torch.distributed.get_world_size()
+
+    def plan(self, batch: TrainBatch) -> StepWork:
+        """Check, cut and collate this rank's batch. Local; raises ValueError, see `plan_step`."""
+        self.activity.set(f"collation of step {batch.step}")
+        return plan_step(batch, self.config, self._collator)
+
+    def train_step(self, work: StepWork | None, problem: str = "no work") -> dict[str, float]:
+        """One optimizer step over all ranks; collective.
+
+        Returns metrics over all ranks (names: `step_metrics.means`), and this rank's seconds `forward_s`,
+        `backward_s`, `optimizer_s`. Where the loss or the gradient is not finite on any rank, nothing is
+        updated on any and `skipped_step` is 1.
+
+        With `work` None this rank has no batch, for the reason `problem`: all ranks then raise LeaseError
+        with the reasons of all, and the weights stay as they are.
+        """
+        num_micro_batches, largest_weight = self._agree(work, problem)
+        assert work is not None
+        timer, sums = _Timer(self.device), StepSums(self.device)
+        sums.add(work.sums)
+        self._accumulate(work, num_micro_batches, timer, sums)
+        self.activity.set("adding up metrics")
+        totals = sums.over_ranks()
+        update = self._update(work.step, timer)
+        self.activity.set("idle")
+        return {
+            **means(totals),
+            **update,
+            **timer.seconds,
+            "weight_max": largest_weight,
+            "num_micro_batches": float(num_micro_batches),
+        }
+
+    def _agree(self, work: StepWork | None, problem: str) -> tuple[int, float]:
+        self.activity.set("waiting for all ranks to be ready")
+        if work is None:
+            largest, problems = agree([0.0, 0.0], problem, self.device)
+        else:
+            # Without any micro-batch there would be no gradient to update with.
+            mine = [max(1, len(work.micro_batches)), work.largest_weight]
+            largest, problems = agree(mine, None, self.device)
+        if problems:
+            self.activity.set("idle")
+            raise LeaseError("step dropped before it began: " + "; ".join(problems))
+        return int(largest[0]), largest[1]
+
+    def _accumulate(self, work: StepWork, count: int, timer: "_Timer", sums: StepSums) -> None:
+        for number in range(count):
+            where = f"of micro-batch {number + 1} of {count} in step {work.step}"
+            mine = work.micro_batches[number] if number < len(work.micro_batches) else None
+            self.deepspeed.set_gradient_accumulation_boundary(number == count - 1)
+            self.activity.set(f"forward pass {where}")
+            loss = self._loss(mine, work.normalizer, sums)
+            timer.lap("forward_s")
+            self.activity.set(f"backward pass {where}")
+            # DeepSpeed takes the mean over ranks; the normalizer already counts all of them.
+            self.deepspeed.backward(loss * self.world_size, scale_wrt_gas=False)
+            timer.lap("backward_s")
+
+    def _loss(self, batch: MicroBatch | None, normalizer: float, sums: StepSums) -> Tensor:
+        temperature = self.config.generation.temperature
+        if batch is None:
+            nothing: Tensor = self.deepspeed(self._stand_in, temperature).sum() * 0.0
+            return nothing
+        logprobs_N = self.deepspeed(batch.policy_inputs.to(self.device), temperature)
+        loss, token_sums = micro_batch_loss(
+            logprobs_N, batch.loss_inputs.to(self.device), self.config.algorithm, normalizer
+        )
+        sums.add({"loss": loss, **token_sums})
+        return loss
+
+    def _update(self, step: int, timer: "_Timer") -> dict[str, float]:
+        self.activity.set(f"update of step {step}")
+        rate = learning_rate(step, self.config.learner.optimizer, self.config.train.num_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self.deepspeed.step()
+        timer.lap("optimizer_s")
+        return {
+            "lr": rate,
+            "grad_norm": float(self.deepspeed.get_global_grad_norm()),
+            "skipped_step": float(not self.deepspeed.was_step_applied()),
+        }
+
+    def _start_deepspeed(self) -> Any:
+        config, optimizer = self.config, self.config.learner.optimizer
+        trained = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            trained,
+            lr=optimizer.lr,
+            betas=optimizer.betas,
+            eps=optimizer.eps,
+            weight_decay=optimizer.weight_decay,
+        )
+        settings = deepspeed_config(
+            config,
+            world_size=self.world_size,
+            num_parameters=sum(parameter.numel() for parameter in trained),
+            hidden_size=self.policy.config.get_text_config().hidden_size,
+        )
+        engine, *_ = import_deepspeed().initialize(
+            model=self.policy, optimizer=self._optimizer, config=settings, dist_init_required=False
+        )
+        return engine
+
+
+class _Timer:
+    """Seconds by phase, added up. On a GPU a lap waits for what it launched, or it would measure nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds = dict.fromkeys(("forward_s", "backward_s", "optimizer_s"), 0.0)
+        self._last_s = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now_s = time.perf_counter()
+        self.seconds[phase] += now_s - self._last_s
+        self._last_s = now_s

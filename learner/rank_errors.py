@@ -1,0 +1,34 @@
+"""Which rank's failure was the cause, and what to say of it. Called by `group`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+
+def plain(error: BaseException) -> BaseException:
+    """The error as it was raised in the other process, without Ray's traceback around it."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
+def root_cause(errors: Mapping[int, BaseException]) -> tuple[int, BaseException]:
+    """The rank and error to name: a dead process before what its peers say of the lost connection."""
+    assert errors, "there must be an error to name"
+
+    def order(item: tuple[int, BaseException]) -> tuple[bool, bool, int]:
+        rank, error = item
+        lost_peer = "Connection closed by peer" in str(error) or "Connection reset" in str(error)
+        return not isinstance(error, ray.exceptions.RayActorError), lost_peer, rank
+
+    return min(errors.items(), key=order)
+
+
+def describe(rank: int, answer: Any | None) -> str:
+    """A line for a rank's status reference; None where it has not come."""
+    if answer is None:
+        return f"rank {rank} does not answer (stopped, or its node is lost)"
+    try:
+        return f"rank {rank} is at: {ray.get(answer, timeout=1.0)['doing']}"
+    except ray.exceptions.RayError as error:
+        return f"rank {rank} is gone: {type(error).__name__}"

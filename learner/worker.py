@@ -1,0 +1,197 @@
+"""One rank of the learner as an actor: messages in, the engine's work in one thread, status at any time.
+
+Owns the thread (torch keeps thread-local state: all of its work, from joining the ranks on, runs in that one)
+and what one rank does for each message. A plain class: `ray.remote` is applied where it is placed, with
+`group.ACTOR_OPTIONS`, since `status` must be answered while a step runs. Called by `group` only.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import ray
+
+from pgpo_async.config import RunConfig
+from pgpo_async.contracts import LeaseError, ScoredGroup, TrainBatch, WaitTimeout, decode
+from pgpo_async.learner import checkpoint, saving
+from pgpo_async.learner.activity import Activity
+from pgpo_async.learner.distributed import free_port, join_ranks, leave_ranks
+from pgpo_async.learner.engine import LearnerEngine
+from pgpo_async.learner.publisher import Publish, WeightPublisher
+from pgpo_async.learner.weights import snapshot
+
+Result = TypeVar("Result")
+
+
+class LearnerWorker:
+    """Rank `rank` of `world_size`. `publish` is used by rank 0 only; without it nothing is published.
+
+    First `address` (rank 0), then `start` on all ranks at once; then all but `status`, `flush` and
+    `prepare_save` are collective: every rank gets the same message in the same order.
+    """
+
+    engine_class: type[LearnerEngine] = LearnerEngine
+
+    def __init__(self, config: RunConfig, rank: int, world_size: int, publish: Publish | None = None) -> None:
+        self._config = config
+        self._rank, self._world_size = rank, world_size
+        self._timeout_s = config.learner.step_timeout_s
+        self._activity = Activity()
+        self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
+        self._engine: LearnerEngine | None = None
+        self._publisher: WeightPublisher | None = None
+        if rank == 0 and publish is not None:
+            self._publisher = WeightPublisher(publish, config.weights.bucket_bytes)
+
+    def address(self) -> tuple[str, int]:
+        """This node's address and a port that is free on it."""
+        return ray.util.get_node_ip_address(), free_port()
+
+    def start(self, master_addr: str, master_port: int) -> None:
+        """Join the other ranks and load the model. Collective."""
+        self._in_torch_thread(lambda: self._start(master_addr, master_port))
+
+    def train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
+        """Train on this rank's groups: encoded bytes, or object refs of them. Collective.
+
+        Returns `LearnerEngine.train_step`'s metrics and this rank's `fetch_s`, `collate_s` and `busy_s`
+        (collation and the step). Raises LeaseError on all ranks, with nothing changed, where one of them
+        could not get or read a group.
+        """
+        return self._in_torch_thread(lambda: self._train_step(payloads, step, normalizer))
+
+    def publish(self, version: int) -> dict[str, float]:
+        """Snapshot the weights and send them on in the background. Collective; returns `publish_blocked_s`.
+
+        Raises WeightError on rank 0 if an earlier version could not be sent.
+        """
+        return self._in_torch_thread(lambda: self._publish(version))
+
+    def flush(self, timeout_s: float) -> int | None:
+        """Wait until the last version is sent; returns it. Raises WaitTimeout, WeightError."""
+        if self._publisher is None:
+            return None
+        self._publisher.flush(timeout_s)
+        return self._publisher.newest_sent
+
+    def prepare_save(self, folder: str, tag: str) -> None:
+        """Before `save`, on rank 0 only. Raises ValueError, see `checkpoint.prepare`."""
+        checkpoint.prepare(Path(folder), tag)
+
+    def save(self, folder: str, tag: str, step: int) -> None:
+        """Save everything that a later `load` needs; `step` optimizer steps are done. Collective.
+
+        Rank 0 makes it the latest after all ranks have written their part.
+        """
+        self._in_torch_thread(lambda: saving.save(self._started(), Path(folder), tag, step))
+
+    def load(self, folder: str) -> int | None:
+        """Load the latest checkpoint, checked first; returns its step, None where there is none. Collective.
+
+        Raises WeightError on all ranks, with nothing loaded, if it is broken, or of another world size or
+        stage.
+        """
+        return self._in_torch_thread(lambda: saving.load(self._started(), Path(folder)))
+
+    def export_hf(self, folder: str) -> None:
+        """Write the model as transformers and vLLM load it. Collective.
+
+        Raises ValueError on all ranks if `folder` exists and is not empty.
+        """
+        self._in_torch_thread(lambda: saving.export_hf(self._started(), Path(folder)))
+
+    def status(self) -> dict[str, Any]:
+        """Rank, process, what it is doing and since when; answered at any time."""
+        return {"rank": self._rank, "pid": os.getpid(), "doing": self._activity.describe()}
+
+    def shutdown(self) -> None:
+        """Leave the ranks; the process may be killed then. Collective."""
+        if self._publisher is not None:
+            self._publisher.close()
+        self._in_torch_thread(leave_ranks)
+
+    def _start(self, master_addr: str, master_port: int) -> None:
+        self._activity.set("joining the other ranks")
+        device = join_ranks(
+            rank=self._rank,
+            world_size=self._world_size,
+            master_addr=master_addr,
+            master_port=master_port,
+            use_gpu=self._config.learner.gpus > 0,
+            timeout_s=self._timeout_s,
+        )
+        self._engine = self.engine_class(self._config, device, self._activity)
+
+    def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
+        engine = self._started()
+        clock = time.perf_counter
+        started_s = fetched_s = clock()
+        try:
+            self._activity.set(f"fetching groups of step {step}")
+            data = self._fetch(payloads)
+            fetched_s = clock()
+            groups = tuple(_scored(item) for item in data)
+            work = engine.plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
+        except Exception as error:
+            # The others must not be left waiting in a collective: tell them, and all drop the step.
+            self._drop_step(engine, error)
+        collated_s = clock()
+        metrics = engine.train_step(work)
+        return {
+            **metrics,
+            "fetch_s": fetched_s - started_s,
+            "collate_s": collated_s - fetched_s,
+            "busy_s": clock() - fetched_s,
+        }
+
+    def _drop_step(self, engine: LearnerEngine, error: Exception) -> NoReturn:
+        try:
+            engine.train_step(None, f"{type(error).__name__}: {error}")
+        except LeaseError as agreed:
+            raise agreed from error
+        raise AssertionError("a step without work must be dropped")
+
+    def _fetch(self, payloads: Sequence[Any]) -> list[bytes]:
+        refs = [item for item in payloads if isinstance(item, ray.ObjectRef)]
+        try:
+            values = iter(ray.get(refs, timeout=self._timeout_s))
+        except ray.exceptions.GetTimeoutError as error:
+            raise WaitTimeout(f"{len(refs)} groups from the queue", self._timeout_s) from error
+        return [next(values) if isinstance(item, ray.ObjectRef) else item for item in payloads]
+
+    def _publish(self, version: int) -> dict[str, float]:
+        engine, publisher = self._started(), self._publisher
+        started_s = time.perf_counter()
+        self._activity.set(f"snapshot of version {version}")
+        spare = publisher.spare() if publisher else None
+        weights = snapshot(engine, keep=publisher is not None, into=spare)
+        self._activity.set("idle")
+        if publisher is not None:
+            publisher.submit(version, weights)
+        return {"publish_blocked_s": time.perf_counter() - started_s}
+
+    def _started(self) -> LearnerEngine:
+        assert self._engine is not None, "start must come first"
+        return self._engine
+
+    def _in_torch_thread(self, work: Callable[[], Result]) -> Result:
+        doing = self._torch.submit(work)
+        # A little beyond the limit of a collective, whose own message says more.
+        limit_s = self._timeout_s + 30.0
+        try:
+            return doing.result(timeout=limit_s)
+        except FutureTimeout:
+            if doing.done():  # the work itself raised a TimeoutError
+                raise
+            raise WaitTimeout(f"learner rank {self._rank}", limit_s, self._activity.describe()) from None
+
+
+def _scored(data: bytes) -> ScoredGroup:
+    group = decode(data)
+    if not isinstance(group, ScoredGroup):
+        raise ValueError(f"group {group.group_id} must be scored before it is trained on")
+    return group

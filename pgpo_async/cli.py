@@ -1,0 +1,95 @@
+"""The command line: `pgpo-async COMMAND ...`, and what its exit codes mean.
+
+Parses first and imports after: `--help` and a wrong config answer before torch, Ray or vLLM are loaded. The
+work itself is `pgpo_async.orchestration`'s.
+
+    0    done
+    1    the run ended early for a known reason, told in one line
+    2    the command line or the config is wrong; every issue is told
+    130  interrupted
+
+Any other exception is a bug, and keeps its traceback.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgpo_async import __version__
+
+# Plain help and plain tracebacks: rich would take longer to import than the rest of this module.
+app = typer.Typer(
+    name="pgpo-async",
+    help="Asynchronous RL of vision-language models with Perception-Grounded Policy Optimization (PGPO).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
+_OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")
+_DRY_RUN = typer.Option("--dry-run", help="Check the config and show what would start.")
+
+
+def main() -> None:
+    """Entry point of `pgpo-async` and of `python -m pgpo_async`."""
+    # Under `uv run` Ray would start its workers through uv too, and none would come up. It reads this once,
+    # when it is imported.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    app()
+
+
+@app.command()
+def launch(
+    config: Annotated[Path, _CONFIG],
+    overrides: Annotated[list[str] | None, _OVERRIDES] = None,
+    dry_run: Annotated[bool, _DRY_RUN] = False,
+) -> None:
+    """Train: one run, from start to end, as CONFIG describes it."""
+    from pgpo_async.config import load_config
+
+    with _told_in_a_line():
+        run_config = load_config(config, overrides or ())
+        for warning in run_config.warnings():
+            typer.echo(f"warning: {warning}", err=True)
+
+        from pgpo_async.orchestration.launch import launch_run
+
+        raise SystemExit(launch_run(run_config, dry_run=dry_run))
+
+
+@contextmanager
+def _told_in_a_line() -> Iterator[None]:
+    """Turn the errors that users can act on into messages and exit codes."""
+    from pgpo_async.contracts import ConfigError, PgpoError
+
+    try:
+        yield
+    except ConfigError as error:
+        for issue in error.issues:
+            typer.echo(issue, err=True)
+        raise SystemExit(2) from None
+    except PgpoError as error:
+        typer.echo(f"error: {' '.join(error.message.split())}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise SystemExit(130) from None
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"pgpo-async {__version__}")
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()

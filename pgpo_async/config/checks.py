@@ -1,0 +1,190 @@
+"""What is wrong, or only doubtful, in the combination of several fields. Called by `schema.RunConfig`.
+
+A `Problem` names every field it depends on, the one to blame first: `load` shows it where one of them was
+written, and drops it where one of them is wrong in itself, for then the combination says nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgpo_async.config.issues import Path
+
+if TYPE_CHECKING:
+    from pgpo_async.config.pipeline import RoleConfig
+    from pgpo_async.config.schema import RunConfig
+
+REWARD_KEYS = ("accuracy", "format", "reward")
+"""What the built-in reward can be filtered by."""
+
+OWNED_ENGINE_ARGUMENTS = {
+    "model": "model.path sets it",
+    "dtype": "model.dtype sets it, for the scorer and the learner too",
+    "seed": "seed sets it, another one for each generator",
+    "limit_mm_per_prompt": "model.max_images_per_prompt sets it",
+    "mm_processor_kwargs": "model.min_pixels and model.max_pixels set it",
+    "logprobs_mode": "the loss needs processed log-probs",
+    "worker_extension_cls": "the loading of new weights needs its own",
+    "weight_transfer_config": "the loading of new weights needs its own",
+}
+"""vLLM arguments that `generator.engine` cannot change, and why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """`fields` are paths from the top of the config, the one to blame first."""
+
+    fields: tuple[Path, ...]
+    message: str
+
+
+def problems(config: "RunConfig") -> Iterator[Problem]:
+    """Yield each thing that cannot work."""
+    yield from _input_problems(config)
+    yield from _algorithm_problems(config)
+    yield from _reward_problems(config)
+    yield from _role_problems(config)
+    yield from _step_problems(config)
+
+
+def warnings(config: "RunConfig") -> Iterator[str]:
+    """Yield each thing that works, but not as one may expect."""
+    generation, train = config.generation, config.train
+    if generation.top_p < 1.0:
+        yield (
+            f"generation.top_p {generation.top_p} is below 1: the behaviour log-probs are of the truncated "
+            "distribution, the trainer's of the full one, so every importance weight is biased low"
+        )
+    if train.max_lag == 0:
+        yield "train.max_lag 0: generation waits for each update, so nothing overlaps"
+    elif config.algorithm.is_mode == "off":
+        yield (
+            f"algorithm.is_mode 'off' with train.max_lag {train.max_lag}: nothing corrects for responses "
+            "that older weights sampled"
+        )
+    if generation.group_size == 1:
+        yield "generation.group_size 1: a response has none to compare with, every advantage is 0"
+    capacity = config.generator.replicas * config.generator.prompts_in_flight
+    if capacity > config.max_slots:
+        yield (
+            f"generator.prompts_in_flight times generator.replicas is {capacity}, but admission lets only "
+            f"{config.max_slots} groups ((max_lag + 1) * groups_per_step) be in flight or queued"
+        )
+    if config.ray.address is not None and (config.ray.num_cpus or config.ray.object_store_bytes):
+        yield "ray.num_cpus and ray.object_store_bytes are of a Ray started here, ray.address joins another"
+
+
+def _input_problems(config: "RunConfig") -> Iterator[Problem]:
+    if not config.name or "/" in config.name:
+        yield _problem(f"must be text without '/', got {config.name!r}", "name")
+    for field, text in (
+        ("output_dir", config.output_dir),
+        ("model.path", config.model.path),
+        ("data.source", config.data.source),
+        ("evaluation.source", config.evaluation.source),
+    ):
+        if not text.strip():
+            yield _problem(f"must not be empty, got {text!r}", field)
+    for field, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
+        if seed < 0:
+            yield _problem(f"must be at least 0, got {seed}", field)
+    low, high = config.model.min_pixels, config.model.max_pixels
+    if low is not None and high is not None and low > high:
+        yield _problem(
+            f"must be at most model.max_pixels ({high}), got {low}", "model.min_pixels", "model.max_pixels"
+        )
+
+
+def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
+    algorithm = config.algorithm
+    if config.generation.group_size == 1 and algorithm.advantage != "none":
+        yield _problem(
+            f"must be at least 2 with algorithm.advantage {algorithm.advantage!r}, which compares a group's "
+            "responses, got 1",
+            "generation.group_size",
+            "algorithm.advantage",
+        )
+    yield from _ordered("algorithm.icepop_low", algorithm.icepop_low, algorithm.icepop_high)
+    yield from _ordered("algorithm.filter.low", algorithm.filter.low, algorithm.filter.high)
+    for index, beta in enumerate(config.learner.optimizer.betas):
+        if not 0.0 <= beta < 1.0:
+            yield _problem(f"must be in [0, 1), got {beta}", f"learner.optimizer.betas.{index}")
+
+
+def _ordered(low_field: str, low: float, high: float) -> Iterator[Problem]:
+    high_field = low_field.removesuffix("low") + "high"
+    if low >= high:
+        yield _problem(f"must be below {high_field} ({high}), got {low}", low_field, high_field)
+
+
+def _reward_problems(config: "RunConfig") -> Iterator[Problem]:
+    reward, key = config.reward, config.algorithm.filter.key
+    if reward.function is not None:
+        module, colon, function = reward.function.rpartition(":")
+        if not (module and colon and function.isidentifier()):
+            yield _problem(
+                f"must be 'module:function' or 'path/to/file.py:function', got {reward.function!r}",
+                "reward.function",
+            )
+        return
+    if key not in REWARD_KEYS:
+        expected = ", ".join(repr(name) for name in REWARD_KEYS)
+        yield _problem(
+            f"must be one of {expected} without a reward.function, got {key!r}",
+            "algorithm.filter.key",
+            "reward.function",
+        )
+    if reward.accuracy_weight == 0 and reward.format_weight == 0:
+        yield _problem(
+            "must be above 0 where reward.format_weight is 0, got 0: every reward would be 0",
+            "reward.accuracy_weight",
+            "reward.format_weight",
+            "reward.function",
+        )
+
+
+def _role_problems(config: "RunConfig") -> Iterator[Problem]:
+    roles: dict[str, RoleConfig] = {
+        "generator": config.generator,
+        "reward": config.reward,
+        "scorer": config.scorer,
+    }
+    for name, role in roles.items():
+        if role.gpus > 1 and not role.gpus.is_integer():
+            yield _problem(f"must be a whole number or below 1, got {role.gpus}", f"{name}.gpus")
+    for argument, reason in OWNED_ENGINE_ARGUMENTS.items():
+        if argument in config.generator.engine:
+            yield _problem(f"cannot be set here: {reason}", f"generator.engine.{argument}")
+    if config.learner.gpus not in (0, 1):
+        yield _problem(
+            f"must be 0 or 1, a rank drives at most one device, got {config.learner.gpus}", "learner.gpus"
+        )
+
+
+def _step_problems(config: "RunConfig") -> Iterator[Problem]:
+    train, learner, max_groups = config.train, config.learner, config.queue.max_groups
+    if train.groups_per_step < learner.replicas:
+        yield _problem(
+            f"must be at least learner.replicas ({learner.replicas}), so that each rank has a group, "
+            f"got {train.groups_per_step}",
+            "train.groups_per_step",
+            "learner.replicas",
+        )
+    if max_groups is not None and max_groups < train.groups_per_step:
+        yield _problem(
+            f"must be at least train.groups_per_step ({train.groups_per_step}), or no batch ever fills, "
+            f"got {max_groups}",
+            "queue.max_groups",
+            "train.groups_per_step",
+        )
+    if learner.optimizer.warmup_steps > train.num_steps:
+        yield _problem(
+            f"must be at most train.num_steps ({train.num_steps}), got {learner.optimizer.warmup_steps}",
+            "learner.optimizer.warmup_steps",
+            "train.num_steps",
+        )
+
+
+def _problem(message: str, *fields: str) -> Problem:
+    paths = tuple(tuple(int(key) if key.isdecimal() else key for key in f.split(".")) for f in fields)
+    return Problem(fields=paths, message=message)

@@ -1,0 +1,73 @@
+"""Prompts of a Parquet or JSONL file, drawn epoch after epoch in a seeded order.
+
+Owns the mapping from a drawing index to a row. Picklable: it travels into a Ray actor and opens its file
+there, on first use. Called through `sources.open_source`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pgpo_async.contracts import ConfigError, Prompt, PromptError
+from pgpo_async.data.drawing import RowOrder, epoch_order
+from pgpo_async.data.jsonl_rows import JsonlRows
+from pgpo_async.data.parquet_rows import ParquetRows
+from pgpo_async.data.rows import RowReader, prompt_from_row
+
+READERS: dict[str, type[ParquetRows] | type[JsonlRows]] = {".parquet": ParquetRows, ".jsonl": JsonlRows}
+_EPOCHS_KEPT = 2  # prompts given back at an epoch's end are drawn again while the next one runs
+
+
+class FileSource:
+    """A `PromptSource` over one file. For one thread."""
+
+    def __init__(self, path: Path, *, seed: int) -> None:
+        self.name = path.name
+        self._path = path
+        self._seed = seed
+        self._reader: RowReader | None = None
+        self._orders: dict[int, RowOrder] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self._path, self._seed)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in the file: the length of an epoch."""
+        return sum(self.open().block_sizes)
+
+    def open(self) -> RowReader:
+        """Return the reader, opened now if it was not. Raises ConfigError if the file is unusable."""
+        if self._reader is None:
+            reader = READERS[self._path.suffix.lower()](self._path)
+            if not sum(reader.block_sizes):
+                raise ConfigError(f"{self._path} must hold at least one row, got none")
+            self._reader = reader
+        return self._reader
+
+    def prompt(self, index: int) -> Prompt:
+        """Return the prompt at a drawing index; see `PromptSource`."""
+        if index < 0:
+            raise ValueError(f"index must be at least 0, got {index}")
+        reader = self.open()
+        epoch, place = divmod(index, self.num_rows)
+        number = int(self._order(epoch)[place])
+        prompt_id = f"{self._path.stem}/{number}"
+        try:
+            row = reader.row(number)
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            message = f"prompt {prompt_id}: row {number} of {self._path.name} must be readable: {error}"
+            raise PromptError(message, reason="unreadable_row", prompt_id=prompt_id) from error
+        return prompt_from_row(row, prompt_id=prompt_id, index=index, folder=self._path.parent)
+
+    def _order(self, epoch: int) -> RowOrder:
+        if epoch not in self._orders:
+            reader = self.open()
+            order = epoch_order(reader.block_sizes, window=reader.window, seed=self._seed, epoch=epoch)
+            while len(self._orders) >= _EPOCHS_KEPT:
+                self._orders.pop(min(self._orders))
+            self._orders[epoch] = order
+        return self._orders[epoch]
+
+
+def _rebuild(path: Path, seed: int) -> FileSource:
+    return FileSource(path, seed=seed)

@@ -1,0 +1,58 @@
+"""Rows of a JSONL file by byte offset: one scan when opened, then one seek a row. Called by `file_source`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pgpo_async.contracts import ConfigError
+from pgpo_async.data.columns import check_columns
+
+_ROWS_LOOKED_AT = 10
+
+
+class JsonlRows:
+    """Random access by row number; blank lines are no rows. All rows are one block: a seek costs nothing."""
+
+    window = 1
+
+    def __init__(self, path: Path) -> None:
+        """Find the lines. Raises ConfigError if none is a JSON object, or the first one lacks a column."""
+        try:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise ConfigError(f"{path} must be a readable JSONL file: {error}") from error
+        self._offsets = _line_offsets(self._file)
+        self.block_sizes: tuple[int, ...] = (len(self._offsets),) if len(self._offsets) else ()
+        if self.block_sizes:
+            self._check_columns(path)
+
+    def row(self, number: int) -> Mapping[str, Any]:
+        """Return a line's object. Raises ValueError if it is not a JSON object, OSError if unreadable."""
+        self._file.seek(int(self._offsets[number]))
+        value = json.loads(self._file.readline())
+        if not isinstance(value, dict):
+            raise ValueError(f"line must be a JSON object, got {type(value).__name__}")
+        return value
+
+    def _check_columns(self, path: Path) -> None:
+        # One broken line is a prompt to quarantine; a file of broken lines is a mistake to report.
+        for number in range(min(_ROWS_LOOKED_AT, len(self._offsets))):
+            try:
+                row = self.row(number)
+            except ValueError:
+                continue
+            check_columns(path, list(row))
+            return
+        raise ConfigError(f"{path} must hold one JSON object a line, got none in its first lines")
+
+
+def _line_offsets(file: Any) -> Any:
+    offsets, position = [], 0
+    for line in file:
+        if line.strip():
+            offsets.append(position)
+        position += len(line)
+    return np.asarray(offsets, dtype=np.int64)

@@ -1,0 +1,72 @@
+"""Prompt sources: deterministic random access to prompts by drawing index.
+
+Owns the interface and the choice of a source by its config text. A resumable cursor is just the next index,
+and a lost prompt is drawn again by its own. Called by the orchestration (drawing) and the evaluation.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pgpo_async.contracts import ConfigError, Prompt
+from pgpo_async.data.file_source import READERS, FileSource
+from pgpo_async.data.shapes_source import ShapesSource
+
+BUILTIN_SHAPES = "builtin:shapes"
+
+
+class PromptSource(Protocol):
+    """Prompts in a drawing order. Picklable; opens its files in the process that first draws."""
+
+    @property
+    def name(self) -> str:
+        """Short name for messages and metrics."""
+        ...
+
+    @property
+    def num_rows(self) -> int | None:
+        """Rows of one epoch; None where the source is endless."""
+        ...
+
+    def prompt(self, index: int) -> Prompt:
+        """Return the prompt at a drawing index (epoch = index // num_rows), the same in every process.
+
+        Raises PromptError if that row cannot be used, with reason "missing_answer", "corrupt_image" or
+        "unreadable_row"; other indices are not affected. Raises ValueError for a negative index.
+        """
+        ...
+
+
+def open_source(spec: str, *, split: Literal["train", "heldout"], seed: int) -> PromptSource:
+    """Return the source that `data.source` or `evaluation.source` names.
+
+    `split` chooses among the built-in data only: a file is its own split. `seed` sets the drawing order.
+    Raises ConfigError if there is no such source, or its file is missing, empty, or lacks a column.
+    """
+    if seed < 0:
+        raise ConfigError(f"the data seed must be at least 0, got {seed}")
+    if spec.startswith("builtin:"):
+        if spec != BUILTIN_SHAPES:
+            raise ConfigError(f"a built-in source must be {BUILTIN_SHAPES!r}, got {spec!r}")
+        return ShapesSource(split=split, seed=seed)
+    path = Path(spec).expanduser().absolute()  # a Ray actor may work in another folder
+    _check_path(path, spec)
+    source = FileSource(path, seed=seed)
+    source.open()
+    return source
+
+
+def _check_path(path: Path, spec: str) -> None:
+    suffixes = sorted(READERS)
+    if path.suffix.lower() not in READERS:
+        near = difflib.get_close_matches(spec, [BUILTIN_SHAPES], n=1)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(
+            f"a prompt source must be {BUILTIN_SHAPES!r} or a file ending in one of {suffixes}, "
+            f"got {spec!r}{hint}"
+        )
+    if not path.is_file():
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(path.name, names, n=1)
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"a prompt source must be an existing file, got {spec!r}{hint}")

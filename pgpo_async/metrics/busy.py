@@ -1,0 +1,33 @@
+"""A stage's busy time: the length of the union of the intervals in which it had work."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class BusyClock:
+    """Counts seconds in which at least one piece of work was under way. Not thread safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._depth = 0
+        self._since = 0.0
+        self._total_s = 0.0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Mark one piece of work; pieces may overlap."""
+        if self._depth == 0:
+            self._since = self._clock()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self._total_s += self._clock() - self._since
+
+    @property
+    def total_s(self) -> float:
+        """Busy seconds so far, the open interval included."""
+        return self._total_s + (self._clock() - self._since if self._depth else 0.0)

@@ -1,0 +1,1 @@
+"""Placement, admission, supervision, the run loop, the capacity planner."""

@@ -1,0 +1,194 @@
+"""All actors of one run: started together, watched together, stopped together.
+
+Starts Ray or joins it, checks the placement plan against what is there, makes every actor with the
+resources its role asks for, and leaves nothing behind. Knows no training loop (`run_loop`) and no files.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from pgpo_async.actors.errors import plain
+from pgpo_async.actors.generator import Generator
+from pgpo_async.actors.queue_actor import QueueActor
+from pgpo_async.actors.reward import RewardWorker
+from pgpo_async.actors.scorer import Scorer
+from pgpo_async.actors.store_actor import StoreActor
+from pgpo_async.config.pipeline import RoleConfig
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import StageFailed, WaitTimeout
+from pgpo_async.data.sources import open_source
+from pgpo_async.learner.group import LearnerGroup, start_group
+from pgpo_async.learner.worker import LearnerWorker
+from pgpo_async.orchestration.admission import Admission
+from pgpo_async.orchestration.leftovers import clean_before, clean_up
+from pgpo_async.orchestration.placement import CONTROL_CPUS, local_cpus, plan_placement
+from pgpo_async.policy.loading import resolve_model_path
+
+RUN_ID_VARIABLE = "PGPO_ASYNC_RUN_ID"
+CALL_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 30.0
+
+
+class Cluster:
+    """The actors of one run. `start` or nothing: a failed start stops what had begun."""
+
+    def __init__(self, config: RunConfig, run_id: str) -> None:
+        self.config = config
+        self.run_id = run_id
+        self.generators: list[Any] = []
+        self.scorers: list[Any] = []
+        self.rewards: list[Any] = []
+        self.queue: Any = None
+        self.store: Any = None
+        self.learner: LearnerGroup | None = None
+        self._loops: dict[Any, str] = {}
+
+    def start(self, say: Callable[[str], None]) -> None:
+        """Bring every actor up. Raises ConfigError for resources that do not exist, StageFailed else."""
+        config = self.config
+        # Fails here, with the field's name, rather than in an actor far away.
+        resolve_model_path(config.model.path)
+        source = open_source(config.data.source, split="train", seed=config.data.seed)
+        clean_before()
+        self._connect()
+        plan_placement(config).check(ray.cluster_resources())
+        say("starting: replay queue, weight store, rewards, scorers, learner, generators")
+        self._make_control(source)
+        self._make_workers()
+        self._wait_until_ready()
+
+    def _connect(self) -> None:
+        config = self.config.ray
+        os.environ[RUN_ID_VARIABLE] = self.run_id
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        shared: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+            "namespace": self.run_id,
+            "runtime_env": {"env_vars": {RUN_ID_VARIABLE: self.run_id, "TOKENIZERS_PARALLELISM": "false"}},
+        }
+        if config.address is not None:
+            ray.init(address=config.address, **shared)
+            return
+        ray.init(
+            num_cpus=local_cpus(self.config, os.cpu_count() or 1),
+            object_store_memory=config.object_store_bytes,
+            include_dashboard=False,
+            **shared,
+        )
+
+    def _make_control(self, source: Any) -> None:
+        config = self.config
+        admission = Admission(max_lag=config.train.max_lag, groups_per_step=config.train.groups_per_step)
+        control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000, "max_restarts": 0}
+        self.queue = ray.remote(QueueActor).options(name="queue", **control).remote(config, admission, source)
+        self.store = ray.remote(StoreActor).options(name="store", **control).remote(config.weights)
+
+    def _make_workers(self) -> None:
+        config, run_id = self.config, self.run_id
+        pipes = {"queue": self.queue, "store": self.store}
+        self.rewards = [
+            _place(RewardWorker, config.reward, f"reward-{i}", 8).remote(config.reward)
+            for i in range(config.reward.replicas)
+        ]
+        self.scorers = [
+            _place(Scorer, config.scorer, f"scorer-{i}", 4).remote(f"scorer-{i}", config, run_id, **pipes)
+            for i in range(config.scorer.replicas)
+        ]
+        self.generators = [
+            _place(Generator, config.generator, f"generator-{i}", 1000).remote(
+                f"generator-{i}", config, run_id, rewards=self.rewards, **pipes
+            )
+            for i in range(config.generator.replicas)
+        ]
+
+    def _wait_until_ready(self) -> None:
+        timeout_s = self.config.generator.start_timeout_s
+        pending = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
+        pending |= {actor.start.remote(): f"scorer-{i}" for i, actor in enumerate(self.scorers)}
+        pending |= {actor.start.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
+        self.learner = start_group(self.config, self._make_rank, self.store)
+        await_all(pending, timeout_s, "to start")
+
+    def _make_rank(self, rank: int, *arguments: Any, **options: Any) -> Any:
+        return _place(LearnerWorker, self.config.learner, f"learner-{rank}", 4).remote(*arguments, **options)
+
+    def start_loops(self) -> None:
+        """Let generators and scorers run until `stop`."""
+        self._loops = {actor.run.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
+        self._loops |= {actor.run.remote(): f"scorer-{i}" for i, actor in enumerate(self.scorers)}
+
+    def wait(self, call: Any, timeout_s: float) -> tuple[bool, Any]:
+        """Wait for one call, ending early with StageFailed if a running actor fails; (done, result)."""
+        ready, _ = ray.wait([call, *self._loops], num_returns=1, timeout=timeout_s)
+        if any(ref is not call for ref in ready):
+            self._raise_failure(next(ref for ref in ready if ref is not call))
+        return (True, ray.get(call)) if ready else (False, None)
+
+    def _raise_failure(self, loop: Any) -> None:
+        name = self._loops[loop]
+        try:
+            ray.get(loop)
+        except Exception as error:
+            raise StageFailed(f"{name} failed: {plain(error)}", role=name.split("-")[0]) from error
+        raise StageFailed(f"{name} ended by itself", role=name.split("-")[0])
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Ask every generator and scorer what it does."""
+        calls = [actor.status.remote() for actor in (*self.generators, *self.scorers)]
+        return list(ray.get(calls, timeout=CALL_TIMEOUT_S))
+
+    def stop_loops(self) -> None:
+        """Ask generators and scorers to end, and wait for them a while."""
+        calls = [actor.stop.remote() for actor in (*self.generators, *self.scorers)]
+        ray.wait(calls, num_returns=len(calls), timeout=STOP_TIMEOUT_S)
+        if self._loops:
+            ray.wait(list(self._loops), num_returns=len(self._loops), timeout=STOP_TIMEOUT_S)
+        self._loops = {}
+
+    def stop(self, *, at_once: bool = False) -> list[str]:
+        """Stop everything; return a line for each thing that had to be removed by force."""
+        if ray.is_initialized():
+            if not at_once:
+                self._close_actors()
+            ray.shutdown()
+        return clean_up(self.run_id, RUN_ID_VARIABLE)
+
+    def _close_actors(self) -> None:
+        closing = [a.close.remote() for a in (*self.generators, *self.scorers, *self.rewards)]
+        if self.learner is not None:
+            self.learner.shutdown()
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=STOP_TIMEOUT_S)
+
+
+def _place(actor: type, role: RoleConfig, name: str, max_concurrency: int) -> Any:
+    # No retries: a repeated generation would silently use newer weights (DESIGN section 4).
+    return ray.remote(actor).options(
+        name=name,
+        num_cpus=role.cpus,
+        num_gpus=role.gpus,
+        max_concurrency=max_concurrency,
+        max_restarts=0,
+        max_task_retries=0,
+    )
+
+
+def await_all(pending: dict[Any, str], timeout_s: float, what: str) -> None:
+    """Wait for calls, first failure first. Raises StageFailed with the actor's name, or WaitTimeout."""
+    deadline = time.monotonic() + timeout_s
+    refs: Sequence[Any] = list(pending)
+    while refs:
+        ready, refs = ray.wait(refs, num_returns=1, timeout=max(deadline - time.monotonic(), 0.0))
+        if not ready:
+            names = ", ".join(pending[ref] for ref in refs)
+            raise WaitTimeout(f"{names} {what}", timeout_s)
+        try:
+            ray.get(ready[0])
+        except Exception as error:
+            name = pending[ready[0]]
+            raise StageFailed(f"{name} failed {what}: {plain(error)}", role=name.split("-")[0]) from error

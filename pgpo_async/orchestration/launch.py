@@ -1,0 +1,26 @@
+"""`pgpo-async launch`: a config's placement plan, or its run.
+
+Light until a run begins, so that a dry run works on a machine without Ray, vLLM or DeepSpeed at hand.
+"""
+
+from rich.console import Console
+
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.orchestration.placement import plan_placement
+
+
+def launch_run(config: RunConfig, *, dry_run: bool = False) -> int:
+    """Run a config, or only print its placement plan; return the process's exit code.
+
+    Raises ConfigError before anything is started, PgpoError when a run cannot go on.
+    """
+    console = Console()
+    if dry_run:
+        console.print(plan_placement(config).table())
+        return 0
+    from pgpo_async.orchestration.run import Run
+    from pgpo_async.orchestration.run_folder import RunFolder
+
+    folder = RunFolder(config)
+    console.print(f"run folder: {folder.path}", soft_wrap=True)
+    return Run(config, folder, console).run()

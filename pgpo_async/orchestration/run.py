@@ -1,0 +1,143 @@
+"""One run, from a config to a finished run folder.
+
+Checks, starts, evaluates, trains, evaluates, writes the summary, stops. However it ends, the summary is
+written and the machine is left as it was.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from rich.console import Console
+
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import Accounting, PgpoError
+from pgpo_async.evaluation import Accuracy
+from pgpo_async.metrics.progress import Progress
+from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.held_out import evaluate
+from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.stop_signal import StopSignal
+from pgpo_async.orchestration.summary import RunSummary
+
+FLUSH_TIMEOUT_S = 600.0
+
+
+@dataclass(kw_only=True, slots=True)
+class _Figures:
+    """What the summary needs, gathered while the actors are still there to be asked."""
+
+    accuracy_before: Accuracy | None = None
+    accuracy_after: Accuracy | None = None
+    stats: Any = None
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Run:
+    """One run from start to summary."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, console: Console) -> None:
+        self._config = config
+        self._folder = folder
+        self._console = console
+        self._progress = Progress(config.train.num_steps, console)
+        self._cluster = Cluster(config, folder.run_id)
+        self._figures = _Figures()
+        self._loop: RunLoop | None = None
+        self._began = time.monotonic()
+
+    def run(self) -> int:
+        """Run to the end; return 0, or 130 after a signal."""
+        status, at_once = "failed", False
+        try:
+            with StopSignal(self._progress.phase) as stop, self._progress:
+                self._start_and_train(stop)
+                status = "interrupted" if stop.requested else "completed"
+        except KeyboardInterrupt:
+            status, at_once = "interrupted", True
+        finally:
+            self._finish(status, at_once=at_once)
+        return 0 if status == "completed" else 130
+
+    def _start_and_train(self, stop: StopSignal) -> None:
+        config, cluster, figures = self._config, self._cluster, self._figures
+        cluster.start(self._progress.phase)
+        self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s; asking held-out prompts")
+        figures.accuracy_before = self._evaluate(version=0)
+        self._loop = RunLoop(config, cluster, self._folder, self._progress, lambda: stop.requested)
+        stop.polite(True)
+        try:
+            self._loop.run()
+        finally:
+            self._gather()
+        stop.polite(False)
+        assert cluster.learner is not None
+        cluster.learner.flush(FLUSH_TIMEOUT_S)
+        if not stop.requested:
+            figures.accuracy_after = self._evaluate(version=self._loop.steps_done)
+        self._progress.phase("saving the checkpoint and the model")
+        cluster.learner.save(self._folder.checkpoints, step=self._loop.steps_done)
+        cluster.learner.export(self._folder.model)
+
+    def _evaluate(self, version: int) -> Accuracy | None:
+        accuracy = evaluate(self._config, self._cluster.generators, version)
+        if accuracy is not None:
+            self._progress.phase(f"held-out accuracy at version {version}: {accuracy}")
+        return accuracy
+
+    def _gather(self) -> None:
+        try:
+            self._figures.stats = ray.get(self._cluster.queue.stats.remote(), timeout=CALL_TIMEOUT_S)
+            self._figures.statuses = self._cluster.statuses()
+        except (ray.exceptions.RayError, PgpoError) as error:
+            self._progress.phase(f"some figures are missing from the summary: {error}")
+
+    def _finish(self, status: str, *, at_once: bool) -> None:
+        try:
+            left_behind = self._cluster.stop(at_once=at_once)
+        except KeyboardInterrupt:
+            left_behind = self._cluster.stop(at_once=True)
+        summary = self._summary(status, tuple(left_behind))
+        self._folder.write_summary(summary.as_json())
+        if self._loop is not None:
+            self._console.print(summary.table())
+        self._console.print(f"{status}: {self._folder.path}", soft_wrap=True)
+
+    def _summary(self, status: str, left_behind: tuple[str, ...]) -> RunSummary:
+        figures, loop = self._figures, self._loop
+        generators = [s for s in figures.statuses if s["name"].startswith("generator")]
+        scorers = [s for s in figures.statuses if s["name"].startswith("scorer")]
+        stats = figures.stats
+        return RunSummary(
+            status=status,
+            steps=loop.steps_done if loop else 0,
+            wall_s=time.monotonic() - self._began,
+            train_s=loop.train_s if loop else 0.0,
+            busy_s={
+                "generate": _mean(s["busy_s"] for s in generators),
+                "score": _mean(s["busy_s"] for s in scorers),
+                "learn": loop.learn_busy_s if loop else 0.0,
+            },
+            learner_wait_s=loop.learner_wait_s if loop else 0.0,
+            max_lag_allowed=self._config.train.max_lag,
+            lag_histogram=stats.lag_histogram if stats else {},
+            weight_versions_loaded=sum(s["num_updates"] for s in generators),
+            rollouts_with_several_versions=stats.mixed_rollouts_trained if stats else 0,
+            accounting=stats.accounting if stats else Accounting(),
+            mismatch_kl=_ratio(scorers, "mismatch_sum", "mismatch_tokens"),
+            accuracy_before=figures.accuracy_before,
+            accuracy_after=figures.accuracy_after,
+            left_behind=left_behind,
+        )
+
+
+def _mean(values: Any) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def _ratio(statuses: list[dict[str, Any]], part: str, whole: str) -> float | None:
+    total = sum(s[whole] for s in statuses)
+    return sum(s[part] for s in statuses) / total if total else None

@@ -1,0 +1,155 @@
+"""The learner's loop, and the picture of everything that runs beside it.
+
+    prompts --> [generators] --> [replay queue] <--> [scorers]
+                    ^  rewards        |
+                    |                 v  lease a batch, ack
+              [weight store] <---- [learner]  <== this loop drives it
+
+    loop        consumes           produces            waits for                      freed by
+    source      dataset cursor     reserved slots      an admission slot              any exit of a prompt
+    generator   reserved prompts   generated groups    vLLM capacity; queue bytes     finished requests; lease
+    scorer      generated groups   scored groups       groups; a free device          commit of scores
+    learner     scored groups      weight versions     a full batch within lag        commit of scores
+    publisher   step snapshot      versions            the staging buffer             previous publish done
+    receivers   versions           loaded weights      a newer version                publish
+
+The loop itself waits for one thing only: the next batch. It never waits for a receiver of weights.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import StageFailed, WaitTimeout
+from pgpo_async.learner.group import LearnerGroup
+from pgpo_async.metrics.progress import Progress
+from pgpo_async.metrics.step_record import StepRecord
+from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.run_folder import RunFolder
+
+HOLDER = "learner"
+POLL_S = 5.0
+# A run of which most prompts are unusable teaches nothing: it ends with the reasons.
+MIN_QUARANTINED = 32
+MAX_QUARANTINED_SHARE = 0.5
+
+
+class RunLoop:
+    """Trains to `train.num_steps`, or until `should_stop` says so after a step."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        cluster: Cluster,
+        folder: RunFolder,
+        progress: Progress,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        assert cluster.learner is not None
+        self._config = config
+        self._cluster = cluster
+        self._learner: LearnerGroup = cluster.learner
+        self._folder = folder
+        self._progress = progress
+        self._should_stop = should_stop
+        self.steps_done = 0
+        self.train_s = 0.0
+        self.learner_wait_s = 0.0
+        self.learn_busy_s = 0.0
+
+    def run(self) -> None:
+        """Run the loop. Raises StageFailed, WaitTimeout; the caller stops the cluster either way."""
+        began = time.monotonic()
+        self._cluster.start_loops()
+        try:
+            while self.steps_done < self._config.train.num_steps and not self._should_stop():
+                self._step()
+        finally:
+            self.train_s = time.monotonic() - began
+            self._cluster.stop_loops()
+
+    def _step(self) -> None:
+        began = time.monotonic()
+        leases = self._next_batch()
+        waited_s = time.monotonic() - began
+        learning = time.monotonic()
+        metrics = self._learner.train_step(leases, step=self.steps_done)
+        self._call(self._cluster.queue.ack.remote([lease.group_id for lease in leases], HOLDER))
+        self.steps_done += 1
+        self._call(self._cluster.queue.set_version.remote(self.steps_done))
+        metrics |= self._learner.publish(version=self.steps_done)
+        self.learn_busy_s += time.monotonic() - learning
+        self.learner_wait_s += waited_s
+        self._record(leases, metrics, time.monotonic() - began, waited_s)
+        self._save_if_due()
+
+    def _next_batch(self) -> Sequence[Any]:
+        train = self._config.train
+        began = time.monotonic()
+        while True:
+            call = self._cluster.queue.lease_batch.remote(
+                HOLDER, self.steps_done, train.groups_per_step, POLL_S
+            )
+            done, leases = self._cluster.wait(call, POLL_S + CALL_TIMEOUT_S)
+            if not done:
+                raise StageFailed("the replay queue does not answer", role="queue")
+            if leases:
+                return list(leases)
+            waited_s = time.monotonic() - began
+            state = self._queue_state()
+            if waited_s > train.batch_timeout_s:
+                raise WaitTimeout(f"a batch of {train.groups_per_step} scored groups", waited_s, state)
+            self._progress.waiting(
+                f"a batch of {train.groups_per_step} groups since {waited_s:.0f} s; {state}"
+            )
+
+    def _queue_state(self) -> str:
+        stats = self._call(self._cluster.queue.stats.remote())
+        self._drain_quarantine()
+        accounting = stats.accounting
+        ended = accounting.drawn - accounting.pending
+        quarantined = accounting.quarantined
+        if quarantined >= MIN_QUARANTINED and quarantined > MAX_QUARANTINED_SHARE * ended:
+            reasons = ", ".join(f"{r} ({n})" for r, n in accounting.quarantined_by_reason.items())
+            raise StageFailed(
+                f"{quarantined} of {ended} prompts were quarantined: {reasons}; see quarantine.jsonl",
+                role="source",
+            )
+        return f"{stats.summary()}; {accounting.filtered} filtered, {quarantined} quarantined so far"
+
+    def _drain_quarantine(self) -> None:
+        for record in self._call(self._cluster.queue.take_quarantined.remote()):
+            self._folder.log_quarantine(dataclasses.asdict(record))
+
+    def _record(
+        self, leases: Sequence[Any], metrics: dict[str, float], step_s: float, waited_s: float
+    ) -> None:
+        self._queue_state()
+        generated = self._call(self._cluster.queue.take_generated.remote())
+        lags = [self.steps_done - 1 - lease.header.oldest_version for lease in leases]
+        record = StepRecord(
+            step=self.steps_done,
+            reward=generated.get("reward", float("nan")),
+            accuracy=generated.get("accuracy", float("nan")),
+            lag_mean=sum(lags) / len(lags),
+            lag_max=max(lags),
+            step_s=step_s,
+            learner_wait_s=waited_s,
+            learner=metrics,
+            queue=generated,
+            time_s=time.time(),
+        )
+        self._folder.log_step(record.as_json())
+        self._progress.step(record)
+
+    def _save_if_due(self) -> None:
+        every = self._config.train.save_every
+        if every and self.steps_done % every == 0 and self.steps_done < self._config.train.num_steps:
+            self._learner.save(self._folder.checkpoints, step=self.steps_done)
+
+    def _call(self, ref: Any) -> Any:
+        return ray.get(ref, timeout=CALL_TIMEOUT_S)

@@ -1,0 +1,134 @@
+"""From a model's path to a policy and its processor.
+
+Owns which models are supported and the words for those that are not. Called by scorer, learner, generator
+(`resolve_model_path`) and data preparation (`load_processor`).
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLForConditionalGeneration,
+)
+
+from pgpo_async.contracts import ConfigError
+from pgpo_async.demo.tiny_vlm import tiny_vlm_path
+from pgpo_async.policy.attention import PACKED_ATTENTION
+from pgpo_async.policy.model import PolicyModel
+
+Dtype = Literal["float32", "bfloat16"]
+
+SUPPORTED_MODELS = {
+    "qwen2_vl": Qwen2VLForConditionalGeneration,
+    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+}
+_BUILTIN = {"builtin:tiny-vlm": tiny_vlm_path}
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def resolve_model_path(path: str) -> str:
+    """A folder that holds a model, or a hub name as it is.
+
+    Raises ConfigError if the path is neither, or a folder without `config.json`.
+    """
+    if path.startswith("builtin:"):
+        return _builtin_path(path)
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(f"model.path must be a model's folder, got {path!r}, which has no config.json")
+        return str(folder)
+    if not _HUB_NAME.fullmatch(path):
+        raise ConfigError(
+            f"model.path must be an existing folder, a hub name (owner/name) or one of {sorted(_BUILTIN)}, "
+            f"got {path!r}: check the path, or download the model there"
+        )
+    return path
+
+
+def load_processor(path: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
+    """The model's processor (tokenizer, image processor, chat template), with other image limits if given.
+
+    Raises ConfigError if there is none, or if `min_pixels` is above `max_pixels`.
+    """
+    processor = _from_pretrained(AutoProcessor, path)
+    if not hasattr(processor, "image_processor"):
+        raise ConfigError(f"model.path must hold an image processor, got {path!r} with a tokenizer only")
+    size = dict(processor.image_processor.size)
+    size["shortest_edge"] = min_pixels or size["shortest_edge"]
+    size["longest_edge"] = max_pixels or size["longest_edge"]
+    if size["shortest_edge"] > size["longest_edge"]:
+        raise ConfigError(
+            f"model.min_pixels must be at most model.max_pixels, got {size['shortest_edge']} above "
+            f"{size['longest_edge']}"
+        )
+    processor.image_processor.size = type(processor.image_processor.size)(**size)
+    return processor
+
+
+def load_policy(
+    path: str,
+    *,
+    dtype: Dtype,
+    device: str | torch.device = "cpu",
+    train_vision_tower: bool = True,
+    activation_checkpointing: bool = False,
+) -> PolicyModel:
+    """The model as a policy, in evaluation mode (`train()` it to train: checkpointing needs that).
+
+    Raises ConfigError if the model cannot be read or is of a type that is not supported.
+    """
+    config = _from_pretrained(AutoConfig, path)
+    _check_supported(config, path)
+    model = _from_pretrained(
+        SUPPORTED_MODELS[config.model_type],
+        path,
+        dtype=_DTYPES[dtype],
+        attn_implementation={"": "sdpa", "text_config": PACKED_ATTENTION, "vision_config": "sdpa"},
+    )
+    model.model.visual.requires_grad_(train_vision_tower)
+    if activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return PolicyModel(model).to(device).eval()
+
+
+def _builtin_path(name: str) -> str:
+    if name not in _BUILTIN:
+        raise ConfigError(f"model.path must be one of {sorted(_BUILTIN)} if it starts so, got {name!r}")
+    try:
+        return str(_BUILTIN[name]())
+    except FileNotFoundError as error:
+        raise ConfigError(f"model.path {name!r} is not installed: {error}") from error
+
+
+def _from_pretrained(loader: Any, path: str, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(resolve_model_path(path), **options)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            f"model.path must be a folder or hub name that transformers can read, got {path!r}: {error}"
+        ) from error
+
+
+def _check_supported(config: Any, path: str) -> None:
+    if config.model_type not in SUPPORTED_MODELS:
+        raise ConfigError(
+            f"model.path must hold a model of type {' or '.join(SUPPORTED_MODELS)}, got {path!r} of type "
+            f"{config.model_type!r}: the blind pass drops image tokens, which equals hiding them only where "
+            "attention is all that mixes tokens (not in recurrent or hybrid layers)"
+        )
+    kinds = set(config.get_text_config().layer_types or ())
+    if kinds - {"full_attention"}:
+        raise ConfigError(
+            f"model.path must hold a model with full attention in all layers, got {path!r} with "
+            f"{sorted(kinds)}: set use_sliding_window to false in its config.json if no "
+            "sequence reaches its window"
+        )

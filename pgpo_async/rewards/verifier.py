@@ -1,0 +1,87 @@
+"""From response texts to rewards: the built-in accuracy and format, or the user's function instead.
+
+Owns the weighing and the refusal of rewards that are no numbers. It has no deadline and no process of its
+own: `actors.reward` gives it both. Every failure raises; no failure becomes a 0 (DESIGN 5.5).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+
+from pgpo_async.contracts import ConfigError, Prompt, RewardError
+from pgpo_async.rewards.accuracy import accuracy_reward
+from pgpo_async.rewards.format import format_reward
+from pgpo_async.rewards.functions import load_function
+
+WHOLE = "reward"
+"""The part that is the total, where a function names it; the only part where it returns a bare number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RewardParts:
+    """One response's reward: `total` goes into the advantage, `parts` into filters and metrics."""
+
+    total: float
+    parts: Mapping[str, float]
+
+
+class Verifier:
+    """Scores responses: accuracy and format by weight, or with `function` what it returns.
+
+    A function takes `(response, prompt)` and returns a number, or numbers by name: the one named "reward" is
+    the total, without it their sum is.
+    """
+
+    def __init__(
+        self, accuracy_weight: float = 0.9, format_weight: float = 0.1, function: str | None = None
+    ) -> None:
+        """Raises ConfigError if the function cannot be found or imported, or a weight is no finite number."""
+        for name, weight in (("accuracy_weight", accuracy_weight), ("format_weight", format_weight)):
+            if not math.isfinite(weight) or weight < 0:
+                raise ConfigError(f"reward.{name} must be a finite number of at least 0, got {weight}")
+        self._weights = {"accuracy": accuracy_weight, "format": format_weight}
+        self._name = function
+        self._function = None if function is None else load_function(function)
+
+    def score(self, texts: Sequence[str], prompt: Prompt) -> list[RewardParts]:
+        """Return one reward for each text, in order.
+
+        Raises RewardError with reason "reward_error" if scoring raises, "reward_invalid" if a function
+        returns anything but finite numbers: one bad text fails the group.
+        """
+        return [self._score_one(text, prompt) for text in texts]
+
+    def _score_one(self, text: str, prompt: Prompt) -> RewardParts:
+        try:
+            if self._function is None:
+                return self._builtin(text, prompt)
+            result = self._function(text, prompt)
+        # SystemExit too: a function that calls sys.exit() must not end the process that scores.
+        except (Exception, SystemExit) as error:
+            message = f"{self._where(prompt)} raised {type(error).__name__}: {error}"
+            raise RewardError(message, reason="reward_error") from error
+        return self._checked(result, prompt)
+
+    def _builtin(self, text: str, prompt: Prompt) -> RewardParts:
+        parts = {"accuracy": accuracy_reward(text, prompt.answer), "format": format_reward(text)}
+        return RewardParts(total=sum(self._weights[name] * part for name, part in parts.items()), parts=parts)
+
+    def _checked(self, result: object, prompt: Prompt) -> RewardParts:
+        named = result if isinstance(result, Mapping) else {WHOLE: result}
+        parts: dict[str, float] = {}
+        for name, value in named.items():
+            if not isinstance(name, str) or not isinstance(value, Real) or not math.isfinite(value):
+                raise self._invalid(f"{name!r}: {value!r}", prompt)
+            parts[name] = float(value)
+        if not parts:
+            raise self._invalid("an empty dict", prompt)
+        return RewardParts(total=parts.get(WHOLE, sum(parts.values())), parts=parts)
+
+    def _invalid(self, got: str, prompt: Prompt) -> RewardError:
+        message = f"{self._where(prompt)} must return a finite number or a dict of them by name, got {got}"
+        return RewardError(message, reason="reward_invalid")
+
+    def _where(self, prompt: Prompt) -> str:
+        name = "the built-in reward" if self._name is None else f"reward.function {self._name!r}"
+        return f"{name} on prompt {prompt.prompt_id}"

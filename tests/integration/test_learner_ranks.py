@@ -1,0 +1,422 @@
+"""The learner with real DeepSpeed in real Ray actors, on the demo model in float32.
+
+Starting ranks is what costs time, so each group of ranks runs one script (`_run`), whose record the tests read.
+Every group trains the same steps from the same weights; only ranks, ZeRO stage and micro-batches differ.
+"""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+os.environ.update(RAY_ENABLE_UV_RUN_RUNTIME_ENV="0", RAY_AUTH_MODE="disabled")
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+from safetensors.torch import load as load_safetensors
+
+from pgpo_async.config import RunConfig
+from pgpo_async.contracts import (
+    LeaseError,
+    Prompt,
+    Rollout,
+    RolloutGroup,
+    ScoredGroup,
+    StageFailed,
+    VersionSpan,
+    WeightError,
+    decode,
+    encode,
+)
+from pgpo_async.demo.shapes import shapes_example, user_text
+from pgpo_async.learner.engine import LearnerEngine
+from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
+from pgpo_async.learner.worker import LearnerWorker
+from pgpo_async.policy.inputs import Collator, sequences_of
+from pgpo_async.policy.loading import load_policy, load_processor
+from pgpo_async.policy.passes import score_sequences
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.timeout(400)
+
+MODEL = "builtin:tiny-vlm"
+NUM_ANSWERS = 4
+ONE_PASS, SMALL_PASSES = 1 << 20, 300
+
+
+class ProbeEngine(LearnerEngine):
+    """Keeps the gradients of each step, whole, and of the weights what DeepSpeed itself calls the parameters."""
+
+    def _update(self, step, timer):
+        from deepspeed.utils import safe_get_full_grad
+
+        found = {name: safe_get_full_grad(p) for name, p in self.policy.hf_named_parameters()}
+        self.gradients = {name: value.detach().clone() for name, value in found.items()}
+        return super()._update(step, timer)
+
+    def weights(self):
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return {
+            name: safe_get_full_fp32_param(parameter).detach().clone()
+            for name, parameter in self.policy.hf_named_parameters()
+        }
+
+
+class ProbeWorker(LearnerWorker):
+    engine_class = ProbeEngine
+
+    def set_budget(self, micro_batch_tokens):
+        engine = self._engine
+        learner = engine.config.learner.model_copy(update={"micro_batch_tokens": micro_batch_tokens})
+        engine.config = engine.config.model_copy(update={"learner": learner})
+
+    def gradients(self):
+        return self._engine.gradients
+
+    def weights(self):
+        return self._in_torch_thread(self._engine.weights)
+
+
+class WriteTo:
+    """A `publish` that leaves each version in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, manifest, buckets):
+        home = Path(self.folder) / str(manifest.version)
+        home.mkdir(parents=True)
+        for entry, data in zip(manifest.buckets, buckets, strict=True):
+            (home / entry.name).write_bytes(data)
+
+
+@dataclass
+class Record:
+    metrics: list
+    gradients: list
+    published: dict
+    weights_at_publish: dict
+    weights_before_nan: dict
+    weights_after_nan: dict
+    nan_metrics: dict
+    final_weights: dict
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    torch.set_num_threads(1)
+    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def batches(cluster):
+    """Payloads of each step: mixed images and text; one with and one without image; mixed again."""
+    policy, processor = load_policy(MODEL, dtype="float32"), load_processor(MODEL)
+    collator = Collator(processor, policy.config)
+    with_image = [True, False, True, True, False, True]
+    made = [_scored_group(i, image, policy, processor, collator) for i, image in enumerate(with_image)]
+    return [made[:3], made[3:5], made[1:6]]
+
+
+def _scored_group(index, with_image, policy, processor, collator):
+    rng = np.random.default_rng(index)
+    example = shapes_example("train", 0, index)
+    content = [{"type": "image"}] * with_image + [{"type": "text", "text": user_text(example.question)}]
+    chat = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    images = (example.image_png,) if with_image else ()
+    prompt_ids = processor(text=[chat], **_pictures(images))["input_ids"][0]
+    rollouts = []
+    for _ in range(NUM_ANSWERS):
+        length = int(rng.integers(4, 24))
+        rollouts.append(
+            Rollout(
+                response_token_ids=rng.integers(60, 260, length).astype(np.int32),
+                behaviour_logprobs=np.zeros(length, np.float32),
+                version_spans=(VersionSpan(version=0, start=0, end=length),),
+                finish_reason="stop",
+                text="",
+                reward=float(rng.random()),
+            )
+        )
+    group = RolloutGroup(
+        group_id=f"g{index}",
+        prompt=Prompt(prompt_id=f"p{index}", question="", answer="", images=images, index=index),
+        prompt_token_ids=np.array(prompt_ids, np.int32),
+        rollouts=tuple(rollouts),
+    )
+    logprobs = score_sequences(policy, collator, sequences_of(group), pass_tokens=4096)
+    near = [(row + rng.normal(0, 0.1, len(row))).astype(np.float32) for row in logprobs]
+    return ScoredGroup(
+        group=group,
+        proximal_logprobs=tuple(near),
+        dependency=tuple(rng.random(len(row)).astype(np.float32) for row in logprobs),
+        token_weights=tuple((0.5 + rng.random(len(row))).astype(np.float32) for row in logprobs),
+        scorer_version=0,
+        metrics={"num_image_tokens": 10.0, "boosted_share": 0.25} if with_image else {},
+    )
+
+
+def _pictures(images):
+    import io
+
+    from PIL import Image
+
+    return {"images": [Image.open(io.BytesIO(data)) for data in images]} if images else {}
+
+
+def _leases(groups):
+    """Every other payload by reference, as the queue lends them."""
+    return [
+        SimpleNamespace(ref=ray.put(encode(g)) if i % 2 else encode(g), header=g.group.header())
+        for i, g in enumerate(groups)
+    ]
+
+
+def _config(ranks, stage):
+    # A large eps makes AdamW's step smooth in the gradient: without it the sign of rounding noise decides.
+    optimizer = {"lr": 0.05, "eps": 0.1, "grad_clip": 0.2, "warmup_steps": 2}
+    learner = {
+        "replicas": ranks,
+        "zero_stage": stage,
+        "num_threads": 1,
+        "cpus": 0.5,
+        "optimizer": optimizer,
+        "micro_batch_tokens": ONE_PASS,
+        "step_timeout_s": 120.0,
+    }
+    return RunConfig.model_validate(
+        {
+            "model": {"path": MODEL, "dtype": "float32"},
+            "generation": {"group_size": NUM_ANSWERS},
+            "learner": learner,
+            "weights": {"bucket_bytes": 200_000},
+            "train": {"groups_per_step": 3},
+        }
+    )
+
+
+def _start(config, folder):
+    def make_actor(rank, world_size):
+        options = {**ACTOR_OPTIONS, "num_cpus": config.learner.cpus}
+        return (
+            ray.remote(ProbeWorker)
+            .options(**options)
+            .remote(config, rank, world_size, WriteTo(str(folder)) if rank == 0 else None)
+        )
+
+    return start_group(config, make_actor)
+
+
+def _ask(group, method, *arguments):
+    return ray.get([getattr(w, method).remote(*arguments) for w in group._workers], timeout=60)[0]
+
+
+def _with_nan(groups):
+    spoiled = groups[-1]
+    rows = [row.copy() for row in spoiled.token_weights]
+    rows[0][0] = np.nan
+    fields = {name: getattr(spoiled, name) for name in ScoredGroup.__slots__}
+    return [*groups[:-1], ScoredGroup(**{**fields, "token_weights": tuple(rows)})]
+
+
+def _run(group, batches, folder, *, small_passes, with_nan):
+    metrics, gradients, nan_metrics, before, after = [], [], {}, {}, {}
+    for step, groups in enumerate(batches):
+        _ask(group, "set_budget", SMALL_PASSES if small_passes and step == 1 else ONE_PASS)
+        if step == 2 and with_nan:
+            before = _ask(group, "weights")
+            nan_metrics = group.train_step(_leases(_with_nan(groups)), step)
+            after = _ask(group, "weights")
+        metrics.append(group.train_step(_leases(groups), step))
+        gradients.append(_ask(group, "gradients"))
+        if step == 1:
+            group.publish(2)
+            at_publish = _ask(group, "weights")
+    assert group.flush(30.0) == 2
+    return Record(
+        metrics=metrics,
+        gradients=gradients,
+        published=_published(folder / "2"),
+        weights_at_publish=at_publish,
+        weights_before_nan=before,
+        weights_after_nan=after,
+        nan_metrics=nan_metrics,
+        final_weights=_ask(group, "weights"),
+    )
+
+
+def _published(home):
+    tensors = {}
+    for path in sorted(home.iterdir()):
+        tensors.update(load_safetensors(path.read_bytes()))
+    return tensors
+
+
+@pytest.fixture(scope="module")
+def reference(cluster, batches, tmp_path_factory):
+    """One rank, one micro-batch a step, no NaN on the way; afterwards a stopped process must not hang anyone."""
+    folder = tmp_path_factory.mktemp("published")
+    group = _start(_config(1, 1), folder)
+    yield _run(group, batches, folder, small_passes=False, with_nan=False), group
+    group.kill()
+
+
+@pytest.fixture(scope="module", params=[1, 2, 3], ids=["zero1", "zero2", "zero3"])
+def two_ranks(request, cluster, batches, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    group = _start(_config(2, request.param), folder)
+    yield _run(group, batches, folder, small_passes=True, with_nan=True), group
+    group.shutdown()
+
+
+def _assert_close(found, expected, *, relative=1e-5):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        error = (found[name] - value).norm() / value.norm().clamp(min=1e-12)
+        assert error < relative or (found[name] - value).abs().max() < 1e-9, f"{name} differs by {error:.1e}"
+
+
+def test_loss_and_gradients_do_not_depend_on_ranks_or_micro_batches(two_ranks, reference):
+    found, expected = two_ranks[0], reference[0]
+    assert [m["num_micro_batches"] for m in expected.metrics] == [1, 1, 1]
+    assert found.metrics[1]["num_micro_batches"] > 1
+    for mine, whole in zip(found.metrics, expected.metrics, strict=True):
+        times = {name for name in mine if name.endswith("_s")}
+        for name in set(mine) - times - {"num_micro_batches"}:
+            assert mine[name] == pytest.approx(whole[name], rel=1e-5, abs=1e-7), name
+    for mine, whole in zip(found.gradients, expected.gradients, strict=True):
+        _assert_close(mine, whole, relative=2e-5)
+
+
+def test_parameters_are_equal_at_every_zero_stage(two_ranks, reference):
+    found, expected = two_ranks[0], reference[0]
+    assert any(m["grad_norm"] > 0.2 for m in expected.metrics), "clipping must have had work to do"
+    moved = [name for name, value in expected.final_weights.items() if name.startswith("model.visual")]
+    assert moved
+    for name in moved:
+        assert expected.gradients[0][name].norm() > 0, f"{name} must be trained"
+    _assert_close(found.final_weights, expected.final_weights)
+
+
+def test_published_weights_are_the_engines_at_that_step(two_ranks):
+    record = two_ranks[0]
+    assert record.published.keys() == record.weights_at_publish.keys()
+    for name, value in record.weights_at_publish.items():
+        assert torch.equal(record.published[name], value), name
+    changed = [n for n, v in record.final_weights.items() if not torch.equal(v, record.published[n])]
+    assert changed, "the step after publication must not reach the published copy"
+
+
+def test_a_nan_on_one_rank_skips_the_step_on_all(two_ranks):
+    record = two_ranks[0]
+    assert record.nan_metrics["skipped_step"] == 1
+    assert np.isnan(record.nan_metrics["loss"])
+    for name, value in record.weights_before_nan.items():
+        assert torch.equal(record.weights_after_nan[name], value), name
+    assert [m["skipped_step"] for m in record.metrics] == [0, 0, 0]
+
+
+def test_a_group_that_cannot_be_read_drops_the_step_and_leaves_the_ranks_working(two_ranks, batches):
+    group = two_ranks[1]
+    before = _ask(group, "weights")
+    leases = _leases(batches[0])
+    leases[-1].ref = leases[-1].ref[:100] if isinstance(leases[-1].ref, bytes) else b"torn"
+    with pytest.raises(LeaseError, match=r"rank \d: ValueError: not an encoded group"):
+        group.train_step(leases, 3)
+    after = _ask(group, "weights")
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(two_ranks, batches, tmp_path):
+    group: LearnerGroup = two_ranks[1]
+    config = group._config
+    folder = str(tmp_path / "checkpoints")
+    assert group.load(folder) is None
+    group.save(folder, "step-3", 3)
+    with pytest.raises(ValueError, match="tag must be new"):
+        group.save(folder, "step-3", 3)
+    export = tmp_path / "export"
+    group.export_hf(str(export))
+    saved = _ask(group, "weights")
+    expected = group.train_step(_leases(batches[0]), 3)
+    expected_weights = _ask(group, "weights")
+
+    exported = dict(load_policy(str(export), dtype="float32").hf_named_parameters())
+    assert all(torch.equal(exported[name], value) for name, value in saved.items())
+    assert load_processor(str(export)).image_processor is not None
+
+    other = _start(config, tmp_path)
+    try:
+        _tamper_and_refuse(other, tmp_path / "checkpoints")
+        assert other.load(folder) == 3
+        metrics = other.train_step(_leases(batches[0]), 3)
+        assert metrics["loss"] == expected["loss"]
+        assert metrics["grad_norm"] == expected["grad_norm"]
+        found = _ask(other, "weights")
+        assert all(torch.equal(found[name], value) for name, value in expected_weights.items())
+        _kill_one_rank_in_a_step(other, batches)
+    finally:
+        other.kill()
+
+
+def _tamper_and_refuse(group, folder):
+    victim = sorted((folder / "step-3").glob("*optim_states.pt"))[1]
+    data = victim.read_bytes()
+    victim.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(WeightError, match="does not match its checksum"):
+        group.load(str(folder))
+    victim.write_bytes(data)
+
+
+def _kill_one_rank_in_a_step(group, batches):
+    pids = [ray.get(worker.status.remote(), timeout=10)["pid"] for worker in group._workers]
+    leases = _leases(batches[0] * 20)
+    started_s = time.monotonic()
+    ray.get(group._workers[1].set_budget.remote(100), timeout=10)  # keeps the other rank busy for long
+    signal_at = _kill_later(pids[1])
+    with pytest.raises(StageFailed, match="rank 1"):
+        group.train_step(leases, 4)
+    signal_at.join()
+    assert time.monotonic() - started_s < 20
+    with pytest.raises(StageFailed, match="ended"):
+        group.train_step(leases, 4)
+    assert _gone(pids), "the other ranks must not stay behind"
+
+
+def _kill_later(pid):
+    import threading
+
+    thread = threading.Timer(0.5, os.kill, (pid, signal.SIGKILL))
+    thread.start()
+    return thread
+
+
+def _gone(pids, within_s=15.0):
+    gone, _ = psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], within_s)
+    return all(not psutil.pid_exists(pid) for pid in pids)
+
+
+def test_a_stopped_rank_fails_the_step_after_its_time_limit(reference, batches):
+    group = reference[1]
+    pid = ray.get(group._workers[0].status.remote(), timeout=10)["pid"]
+    group._timeout_s = 2.0
+    os.kill(pid, signal.SIGSTOP)
+    started_s = time.monotonic()
+    with pytest.raises(StageFailed, match=r"longer than 2 s: rank 0 does not answer") as failure:
+        group.train_step(_leases(batches[0]), 3)
+    assert time.monotonic() - started_s < 10
+    assert failure.value.role == "learner"
+    assert _gone([pid])
+
+
+def test_encoded_groups_survive_the_way_to_the_learner(batches):
+    assert decode(encode(batches[0][0])) == batches[0][0]

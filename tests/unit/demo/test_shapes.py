@@ -1,0 +1,162 @@
+import dataclasses
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pgpo_async.demo.shapes import (
+    ANSWERS,
+    COLOURS,
+    DEMO_INSTRUCTION,
+    IMAGE_SIDE_PX,
+    QUESTIONS,
+    ShapesExample,
+    question_kind,
+    response_text,
+    shapes_example,
+    user_text,
+)
+
+
+def scene_pixels(example: ShapesExample) -> np.ndarray:
+    image = Image.open(io.BytesIO(example.image_png))
+    assert image.size == (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def colour_and_boxes(pixels: np.ndarray) -> tuple[str, list[tuple[int, int, int, int]], np.ndarray]:
+    """The one shape colour, the bounding box (left, top, right, bottom) of each connected shape, the mask."""
+    foreground = (pixels != pixels[0, 0]).any(axis=-1)
+    colours = {tuple(int(c) for c in pixel) for pixel in pixels[foreground]}
+    assert len(colours) == 1
+    (rgb,) = colours
+    (name,) = [name for name, value in COLOURS.items() if value == rgb]
+    return name, connected_boxes(foreground), foreground
+
+
+def connected_boxes(foreground: np.ndarray) -> list[tuple[int, int, int, int]]:
+    unseen = {(int(y), int(x)) for y, x in np.argwhere(foreground)}
+    boxes = []
+    while unseen:
+        stack, component = [unseen.pop()], []
+        while stack:
+            y, x = stack.pop()
+            component.append((y, x))
+            around = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & unseen
+            unseen -= around
+            stack.extend(around)
+        ys, xs = [y for y, _ in component], [x for _, x in component]
+        boxes.append((min(xs), min(ys), max(xs), max(ys)))
+    return boxes
+
+
+def shape_in_box(foreground: np.ndarray, box: tuple[int, int, int, int]) -> str:
+    left, top, right, bottom = box
+    patch = foreground[top : bottom + 1, left : right + 1]
+    if patch.all():
+        return "square"
+    return "triangle" if patch[-1].all() else "circle"
+
+
+def test_the_same_arguments_give_the_same_example() -> None:
+    assert shapes_example("train", 3, 41) == shapes_example("train", 3, 41)
+
+
+def test_an_example_does_not_depend_on_the_process_or_on_those_before_it() -> None:
+    code = (
+        "import hashlib; from pgpo_async.demo.shapes import shapes_example;"
+        "print(hashlib.sha256(repr(shapes_example('train', 3, 41)).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    }
+    assert len(digests) == 1
+
+
+def test_the_drawn_scenes_stay_what_the_checkpoint_was_trained_on() -> None:
+    answers = " ".join(shapes_example("heldout", 0, index).answer for index in range(12))
+    assert answers == "blue 3 triangle green 2 circle yellow 2 circle yellow 4 square"
+
+
+def test_seeds_and_indices_give_plentiful_images() -> None:
+    images = {shapes_example("train", seed, index).image_png for seed in range(4) for index in range(500)}
+    assert len(images) > 1990
+
+
+def test_no_image_occurs_in_both_splits() -> None:
+    train = {shapes_example("train", 0, index).image_png for index in range(1500)}
+    heldout = {shapes_example("heldout", seed, index).image_png for seed in range(3) for index in range(500)}
+    assert not train & heldout
+
+
+@pytest.mark.parametrize(("split", "parity"), [("train", 0), ("heldout", 1)])
+def test_the_split_can_be_read_off_the_pixels(split: str, parity: int) -> None:
+    for index in range(300):
+        _, boxes, _ = colour_and_boxes(scene_pixels(shapes_example(split, 5, index)))  # type: ignore[arg-type]
+        assert all((left + right) % 2 == 0 for left, _, right, _ in boxes)
+        assert sum((left + right) // 2 for left, _, right, _ in boxes) % 2 == parity
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_the_answer_is_what_the_pixels_show(split: str) -> None:
+    for index in range(300):
+        example = shapes_example(split, 7, index)  # type: ignore[arg-type]
+        colour, boxes, foreground = colour_and_boxes(scene_pixels(example))
+        shapes = {shape_in_box(foreground, box) for box in boxes}
+        assert len(shapes) == 1
+        seen = {"colour": colour, "count": str(len(boxes)), "shape": shapes.pop()}
+        assert example.answer == seen[question_kind(example.question)]
+
+
+def test_every_question_and_every_answer_occurs_evenly() -> None:
+    examples = [shapes_example("train", 0, index) for index in range(1800)]
+    for kind, answers in ANSWERS.items():
+        of_kind = [e.answer for e in examples if question_kind(e.question) == kind]
+        assert len(of_kind) == 600
+        shares = {answer: of_kind.count(answer) / len(of_kind) for answer in answers}
+        assert all(abs(share - 1 / len(answers)) < 0.06 for share in shares.values())
+
+
+def test_the_clean_response_states_the_answer_in_thought_and_box() -> None:
+    example = shapes_example("train", 0, 0)
+    assert example.question == "what colour are the shapes ?"
+    assert example.clean_response == (
+        f"<think> the shapes in the image are {example.answer} . </think> \\boxed{{{example.answer}}}"
+    )
+    assert response_text("colour", "red").endswith(r"\boxed{red}")
+
+
+def test_the_user_text_ends_with_the_instruction() -> None:
+    assert user_text(QUESTIONS["count"]) == f"how many shapes are there ? {DEMO_INSTRUCTION}"
+
+
+def test_example_ids_are_unique_and_name_their_origin() -> None:
+    assert shapes_example("heldout", 2, 9).example_id == "shapes/heldout/2/9"
+
+
+def test_an_example_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        shapes_example("train", 0, 0).answer = "red"  # type: ignore[misc]
+
+
+def test_bad_arguments_are_refused_with_their_values() -> None:
+    with pytest.raises(ValueError, match="split must be 'train' or 'heldout', got 'test'"):
+        shapes_example("test", 0, 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="seed and index must be at least 0, got seed=0, index=-1"):
+        shapes_example("train", 0, -1)
+    with pytest.raises(ValueError, match="question must be one of"):
+        question_kind("why ?")
+
+
+def test_the_shapes_import_no_heavy_library() -> None:
+    code = (
+        "import sys; import pgpo_async.demo.shapes, pgpo_async.demo.tiny_vlm;"
+        "print([m for m in ('torch', 'transformers', 'ray', 'vllm') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,109 @@
+"""Exit codes and what is printed where; the run itself is replaced."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pgpo_async import __version__
+from pgpo_async.cli import main
+from pgpo_async.contracts import ConfigError, StageFailed
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pgpo_async", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_missing_config_exits_2_with_one_line():
+    done = run("launch", "configs/locl.yaml")
+    assert done.returncode == 2
+    assert done.stderr == "configs/locl.yaml: no such file, did you mean configs/local.yaml?\n"
+    assert done.stdout == ""
+
+
+def test_each_wrong_field_is_a_line_on_stderr_and_no_traceback(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("train: {max_lag: -1, nun_steps: 3}\n")
+    done = run("launch", str(path), "learner.optimizer.lr=fast", "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"{path}:1:18: train.max_lag: must be at least 0, got -1",
+        f"{path}:1:22: train.nun_steps: unknown key, did you mean `num_steps`?",
+        "override 'learner.optimizer.lr=fast': learner.optimizer.lr: must be a number, got 'fast' (a string)",
+    ]
+
+
+def test_version_is_printed():
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"pgpo-async {__version__}\n")
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    """Call `pgpo-async launch configs/local.yaml ...` here, `launch_run` replaced; return the exit code."""
+
+    def _launch(launch_run, *arguments: str) -> object:
+        fake = ModuleType("pgpo_async.orchestration.launch")
+        fake.launch_run = launch_run
+        monkeypatch.setitem(sys.modules, fake.__name__, fake)
+        monkeypatch.setattr(
+            sys, "argv", ["pgpo-async", "launch", str(REPOSITORY / "configs/local.yaml"), *arguments]
+        )
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code
+
+    return _launch
+
+
+def test_launch_hands_over_the_config_and_its_exit_code(launch, monkeypatch, capsys):
+    monkeypatch.delenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", raising=False)
+    seen = []
+
+    def launch_run(config, *, dry_run):
+        seen.append((config.train.num_steps, dry_run, os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"]))
+        return 7
+
+    assert launch(launch_run, "train.num_steps=3", "--dry-run", "train.max_lag=0") == 7
+    assert seen == [(3, True, "0")]
+    warning = "warning: train.max_lag 0: generation waits for each update, so nothing overlaps\n"
+    assert capsys.readouterr().err == warning
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "printed"),
+    [
+        (ConfigError(["data.source: a", "data.source: b"]), 2, "data.source: a\ndata.source: b\n"),
+        (
+            StageFailed("the learner died:\n  out of memory", role="learner"),
+            1,
+            "error: the learner died: out of memory\n",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_errors_on_purpose_become_an_exit_code_and_plain_lines(launch, capsys, error, code, printed):
+    def launch_run(config, *, dry_run):
+        raise error
+
+    assert launch(launch_run) == code
+    assert capsys.readouterr().err == printed
+
+
+def test_an_unexpected_exception_keeps_its_traceback(launch):
+    def launch_run(config, *, dry_run):
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        launch(launch_run)
