@@ -20,6 +20,7 @@ from pgpo_async.contracts.rollouts import Int32Array
 
 # Sampling one of these makes the next forward look for image features that do not exist.
 PLACEHOLDERS = ("<|image_pad|>", "<|video_pad|>")
+SHUTDOWN_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,9 +199,9 @@ class RolloutEngine:
         return dict(checksums)
 
     def close(self) -> None:
-        """Stop vLLM's processes."""
+        """Stop vLLM's processes, which free their shared memory if they are given the time."""
         if self._llm is not None:
-            self._llm.shutdown()
+            self._llm.shutdown(timeout=SHUTDOWN_S)
             self._llm = None
 
 

@@ -5,7 +5,7 @@ Three loops share one event loop and never wait for each other:
     loop      consumes               produces                 waits for                freed by
     draw      reserved prompts       one task a prompt        a slot here and in the   a finished group, an
                                                               queue                    exit from the queue
-    group     one prompt             a rewarded group         the engine, the reward   its samples; its deadline
+    group     one prompt             a rewarded group         the engine, the reward   samples; a deadline
     follow    weight versions        loaded weights           a newer version          the learner's publish
 
 A prompt enters as soon as another leaves; there is no batch. What happens to each group is said to the
@@ -18,13 +18,14 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pgpo_async.actors.engine import RolloutEngine, SampledGroup, Sampling
 from pgpo_async.actors.errors import plain
 from pgpo_async.actors.queue_types import Reservation
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.weight_pull import stage_newest
+from pgpo_async.actors.store_client import stage_newest
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import (
     LeaseError,
@@ -202,6 +203,7 @@ class Generator:
 
     async def _follow_weights(self) -> None:
         while not self._stopping.is_set():
+            self._queue.heartbeat.remote(self._name)
             newest = await self._store.wait_newer.remote(self._engine.version, POLL_S)
             if newest is not None:
                 await self._load_newest()
@@ -219,7 +221,8 @@ class Generator:
                 stage_newest, self._store, self._staging, self._config.weights, self._engine.version
             )
             if staged is not None:
-                self._pauses_s.append(await self._engine.load_weights(staged.folder, staged.version))
+                with self._staging.reading(Path(staged.folder)):
+                    self._pauses_s.append(await self._engine.load_weights(staged.folder, staged.version))
 
     async def stop(self) -> None:
         """Ask `run` to end; it returns within one poll."""

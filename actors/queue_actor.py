@@ -56,7 +56,7 @@ class QueueActor:
         self._queue = ReplayQueue(
             admission=admission,
             source=self._prefetch,
-            store=store or RayStore(),
+            store=RayStore() if store is None else store,
             max_lag=config.train.max_lag,
             config=config.queue,
             group_filter=config.algorithm.filter,

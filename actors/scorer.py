@@ -17,7 +17,7 @@ import torch
 from pgpo_async.actors.errors import plain
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.weight_pull import check_known, stage_newest
+from pgpo_async.actors.store_client import check_known, stage_newest
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.algorithms.visual_dependency import token_visual_dependency
 from pgpo_async.config.schema import RunConfig
@@ -150,8 +150,9 @@ class Scorer:
         if staged is not None:
             own = self._policy.hf_state_dict()
             check_known(staged.manifest, set(own))
-            with torch.no_grad():
-                for name, tensor in read_version(Path(staged.folder)):
+            folder = Path(staged.folder)
+            with torch.no_grad(), self._staging.reading(folder):
+                for name, tensor in read_version(folder):
                     own[name].copy_(tensor)
             self._version = staged.version
             self._num_updates += 1

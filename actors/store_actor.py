@@ -18,7 +18,7 @@ class StoreActor:
     """See `WeightStore`; refs leave inside lists, so that Ray hands them on unresolved."""
 
     def __init__(self, weights: WeightsConfig, *, store: ObjectStore | None = None) -> None:
-        self._weights = WeightStore(weights.keep_versions, store or RayStore())
+        self._weights = WeightStore(weights.keep_versions, RayStore() if store is None else store)
         self._changes = Changes()
 
     async def add_bucket(self, version: int, entry: BucketEntry, data: bytes) -> None:

@@ -42,7 +42,7 @@ class Progress:
         if self._live:
             self._show(text)
         else:
-            self._console.print(Text(f"  waiting: {text}"))
+            self._console.print(Text(f"  waiting for {text}"), soft_wrap=True)
 
     def step(self, record: StepRecord) -> None:
         """Show one optimizer step."""

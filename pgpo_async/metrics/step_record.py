@@ -45,7 +45,7 @@ class StepRecord:
             "loss": f"{learner.get('loss', float('nan')):+.4f}",
             "grad norm": f"{learner.get('grad_norm', float('nan')):.3f}",
             "dependency": f"{learner.get('dependency_mean', float('nan')):.3f}",
-            "above tau": f"{learner.get('share_above_tau', float('nan')):.1%}",
+            "above tau": f"{learner.get('boosted_share', float('nan')):.1%}",
             "lag": f"{self.lag_mean:.1f} (max {self.lag_max})",
             "step time": f"{self.step_s:.2f} s",
             "wait": f"{self.wait_share:.0%}",

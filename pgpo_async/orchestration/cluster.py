@@ -17,11 +17,12 @@ from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.reward import RewardWorker
 from pgpo_async.actors.scorer import Scorer
 from pgpo_async.actors.store_actor import StoreActor
+from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import StageFailed, WaitTimeout
 from pgpo_async.data.sources import open_source
-from pgpo_async.learner.group import LearnerGroup, start_group
+from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.orchestration.admission import Admission
 from pgpo_async.orchestration.leftovers import clean_before, clean_up
@@ -30,7 +31,7 @@ from pgpo_async.policy.loading import resolve_model_path
 
 RUN_ID_VARIABLE = "PGPO_ASYNC_RUN_ID"
 CALL_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0
 
 
 class Cluster:
@@ -111,11 +112,14 @@ class Cluster:
         pending = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
         pending |= {actor.start.remote(): f"scorer-{i}" for i, actor in enumerate(self.scorers)}
         pending |= {actor.start.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
-        self.learner = start_group(self.config, self._make_rank, self.store)
+        self.learner = start_group(self.config, self._make_rank)
         await_all(pending, timeout_s, "to start")
 
-    def _make_rank(self, rank: int, *arguments: Any, **options: Any) -> Any:
-        return _place(LearnerWorker, self.config.learner, f"learner-{rank}", 4).remote(*arguments, **options)
+    def _make_rank(self, rank: int, world_size: int) -> Any:
+        config = self.config
+        actor = _place(LearnerWorker, config.learner, f"learner-{rank}", ACTOR_OPTIONS["max_concurrency"])
+        publish = StorePublish(self.store, config.weights.load_timeout_s) if rank == 0 else None
+        return actor.remote(config, rank, world_size, publish)
 
     def start_loops(self) -> None:
         """Let generators and scorers run until `stop`."""

@@ -78,7 +78,7 @@ def plan_placement(config: RunConfig) -> PlacementPlan:
     """Return what the run needs."""
     generation, learner = config.generation, config.learner
     work = {
-        "generator": f"vLLM, {config.generator.prompts_in_flight} prompts x {generation.group_size} responses",
+        "generator": f"vLLM, {config.generator.prompts_in_flight} prompts of {generation.group_size} each",
         "scorer": f"sighted and blind passes, {config.scorer.pass_tokens} tokens a pass",
         "learner": f"DeepSpeed ZeRO {learner.zero_stage}, {config.train.groups_per_step} groups a step",
         "reward": f"verifiers, {config.reward.timeout_s:g} s a group",

@@ -78,8 +78,8 @@ class Run:
         if not stop.requested:
             figures.accuracy_after = self._evaluate(version=self._loop.steps_done)
         self._progress.phase("saving the checkpoint and the model")
-        cluster.learner.save(self._folder.checkpoints, step=self._loop.steps_done)
-        cluster.learner.export(self._folder.model)
+        self._loop.save()
+        cluster.learner.export_hf(str(self._folder.model))
 
     def _evaluate(self, version: int) -> Accuracy | None:
         accuracy = evaluate(self._config, self._cluster.generators, version)

@@ -17,14 +17,16 @@ The loop itself waits for one thing only: the next batch. It never waits for a r
 """
 
 import dataclasses
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import StageFailed, WaitTimeout
+from pgpo_async.contracts import LeaseError, StageFailed, WaitTimeout
 from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
@@ -33,9 +35,29 @@ from pgpo_async.orchestration.run_folder import RunFolder
 
 HOLDER = "learner"
 POLL_S = 5.0
+# Batches in a row that the learner may fail to read before the run ends.
+MAX_UNREADABLE = 3
 # A run of which most prompts are unusable teaches nothing: it ends with the reasons.
 MIN_QUARANTINED = 32
 MAX_QUARANTINED_SHARE = 0.5
+
+
+@contextmanager
+def keep_leases(queue: Any, every_s: float) -> Iterator[None]:
+    """Keep the learner's leases alive while it is busy: a step may take longer than a lease."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(every_s):
+            queue.heartbeat.remote(HOLDER)
+
+    thread = threading.Thread(target=beat, name="learner-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class RunLoop:
@@ -60,14 +82,16 @@ class RunLoop:
         self.train_s = 0.0
         self.learner_wait_s = 0.0
         self.learn_busy_s = 0.0
+        self._num_unreadable = 0
 
     def run(self) -> None:
         """Run the loop. Raises StageFailed, WaitTimeout; the caller stops the cluster either way."""
         began = time.monotonic()
         self._cluster.start_loops()
         try:
-            while self.steps_done < self._config.train.num_steps and not self._should_stop():
-                self._step()
+            with keep_leases(self._cluster.queue, self._config.queue.lease_timeout_s / 4):
+                while self.steps_done < self._config.train.num_steps and not self._should_stop():
+                    self._step()
         finally:
             self.train_s = time.monotonic() - began
             self._cluster.stop_loops()
@@ -75,17 +99,30 @@ class RunLoop:
     def _step(self) -> None:
         began = time.monotonic()
         leases = self._next_batch()
-        waited_s = time.monotonic() - began
         learning = time.monotonic()
-        metrics = self._learner.train_step(leases, step=self.steps_done)
+        waited_s = learning - began
+        self.learner_wait_s += waited_s
+        try:
+            metrics = self._learner.train_step(leases, step=self.steps_done)
+        except LeaseError as error:
+            self._put_back(leases, error)
+            return
+        self._num_unreadable = 0
         self._call(self._cluster.queue.ack.remote([lease.group_id for lease in leases], HOLDER))
         self.steps_done += 1
         self._call(self._cluster.queue.set_version.remote(self.steps_done))
         metrics |= self._learner.publish(version=self.steps_done)
         self.learn_busy_s += time.monotonic() - learning
-        self.learner_wait_s += waited_s
         self._record(leases, metrics, time.monotonic() - began, waited_s)
         self._save_if_due()
+
+    def _put_back(self, leases: Sequence[Any], error: LeaseError) -> None:
+        """Return a batch that could not be read; a few in a row end the run."""
+        self._num_unreadable += 1
+        if self._num_unreadable == MAX_UNREADABLE:
+            raise StageFailed(f"{MAX_UNREADABLE} batches in a row: {error}", role="learner") from error
+        self._progress.phase(f"step {self.steps_done + 1} begins again: {error}")
+        self._call(self._cluster.queue.abandon.remote([lease.group_id for lease in leases], HOLDER))
 
     def _next_batch(self) -> Sequence[Any]:
         train = self._config.train
@@ -149,7 +186,12 @@ class RunLoop:
     def _save_if_due(self) -> None:
         every = self._config.train.save_every
         if every and self.steps_done % every == 0 and self.steps_done < self._config.train.num_steps:
-            self._learner.save(self._folder.checkpoints, step=self.steps_done)
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the steps done so far."""
+        step = self.steps_done
+        self._learner.save(str(self._folder.checkpoints), tag=f"step-{step:08d}", step=step)
 
     def _call(self, ref: Any) -> Any:
         return ray.get(ref, timeout=CALL_TIMEOUT_S)

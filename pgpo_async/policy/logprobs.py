@@ -5,6 +5,8 @@ forward, however many chunks: ZeRO 3 gathers a module's weight when the module i
 different numbers of tokens still run the same collectives. Called by `model`.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.functional import linear
@@ -39,16 +41,15 @@ class LogProbHead(nn.Linear):
             return super().forward(hidden)
         pieces = (torch.split(tensor, self.chunk_tokens) for tensor in (hidden, target_ids))
         chunks = list(zip(*pieces, strict=True))
-        if len(chunks) == 1:
-            return self._chunk(*chunks[0], temperature)
-        if not torch.is_grad_enabled():
-            return torch.cat([self._chunk(*chunk, temperature) for chunk in chunks])
-        return torch.cat(
-            [
-                checkpoint(self._chunk, *chunk, temperature, use_reentrant=False, preserve_rng_state=False)
-                for chunk in chunks
-            ]
+        recompute = torch.is_grad_enabled() and len(chunks) > 1
+        run = self._recomputed_chunk if recompute else self._chunk
+        return torch.cat([run(hidden_NH, targets_N, temperature) for hidden_NH, targets_N in chunks])
+
+    def _recomputed_chunk(self, *arguments: Any) -> torch.Tensor:
+        logprobs_N: torch.Tensor = checkpoint(
+            self._chunk, *arguments, use_reentrant=False, preserve_rng_state=False
         )
+        return logprobs_N
 
     def _chunk(self, hidden_NH: torch.Tensor, target_ids_N: torch.Tensor, temperature: float) -> torch.Tensor:
         # The weight is used, not a submodule: the hooks that gather it have run for this module's call.

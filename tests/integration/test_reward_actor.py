@@ -2,6 +2,8 @@ r"""The reward actor in a real Ray: right rewards, failures that are named, and 
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -100,10 +102,11 @@ def test_answers_that_need_mathematics_are_scored_by_concurrent_calls() -> None:
         for scored in ray.get(calls, timeout=LIMIT_S):
             assert [s.total for s in scored] == pytest.approx([1.0, 0.0, 0.0])
             assert scored[0].parts == {"accuracy": 1.0, "format": 1.0}
-        processes = children(actor)
+        # multiprocessing's own resource tracker stays until the actor ends
+        scorers = [p for p in children(actor) if "resource_tracker" not in " ".join(p.cmdline())]
         get(actor.close.remote())
-        assert processes
-        assert gone(processes)
+        assert len(scorers) == 1
+        assert gone(scorers)
         with pytest.raises(RewardError, match="closed") as caught:
             score(actor, RIGHT)
         assert caught.value.reason == "reward_closed"
@@ -163,6 +166,41 @@ def test_the_child_dies_with_an_actor_that_is_killed(function: str, busy: bool) 
     assert gone(processes)
 
 
+OWNER = """
+import sys
+from pgpo_async.actors.reward import RewardWorker
+from pgpo_async.config.pipeline import RewardConfig
+from pgpo_async.contracts import Prompt
+
+if __name__ == "__main__":
+    worker = RewardWorker(RewardConfig(timeout_s=60.0, function=sys.argv[1]))
+    worker.prepare()
+    print("ready", flush=True)
+    worker.score(["block"], Prompt(prompt_id="p/1", question="q", answer="a"))
+"""
+
+
+def test_a_child_that_never_looks_up_dies_with_its_owner_by_the_kernel_alone(
+    function: str, tmp_path: Path
+) -> None:
+    # Ray kills the children of a dead worker too, so this one has an owner without Ray.
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER)
+    owner = subprocess.Popen([sys.executable, str(script), function], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "ready\n"
+        time.sleep(1.0)
+        processes = psutil.Process(owner.pid).children(recursive=True)
+        assert processes
+        owner.kill()
+        owner.wait(10)
+        assert gone(processes)
+    finally:
+        owner.kill()
+        owner.wait(10)
+
+
 def test_a_function_that_cannot_be_loaded_is_a_config_error_when_the_actor_prepares(function: str) -> None:
     actor = ray.remote(Probe).options(num_cpus=1).remote(RewardConfig(function=function + "s"))
     try:
@@ -188,13 +226,19 @@ def test_the_child_outlives_the_thread_that_asked_for_it_and_close_ends_a_waitin
         thread.start()
         return thread
 
-    run(worker.prepare).join(LIMIT_S)
-    pids = {worker.score(["four"], PROMPT)[0].parts["pid"] for _ in range(2) if time.sleep(0.5) is None}
-    assert len(pids) == 1
+    pids: list[float] = []
+
+    def ask() -> None:
+        pids.append(worker.score(["four"], PROMPT)[0].parts["pid"])
+
+    for _ in range(2):
+        run(ask).join(LIMIT_S)
+        time.sleep(0.5)
+    assert pids[0] == pids[1]
     hanging = run(hang)
     time.sleep(0.5)
     worker.close()
     worker.close()
     hanging.join(LIMIT_S)
     assert [error.reason for error in failures] == ["reward_closed"]
-    assert not psutil.pid_exists(int(pids.pop()))
+    assert not psutil.pid_exists(int(pids[0]))

@@ -1,7 +1,7 @@
-"""Pulling a version from the weight store to this node: what generators and scorers share.
+"""The weight store from the outside: how a version gets into it, and from it to a receiver's node.
 
-The first receiver on a node fetches and stages; the others find the staged copy. Blocking: asynchronous
-actors call it in a thread.
+The learner is handed a `StorePublish` (it may not import this room). Of the receivers on a node, the first
+fetches and stages a version, the others find it staged. Blocking: asynchronous actors call it in a thread.
 """
 
 from typing import Any
@@ -27,6 +27,20 @@ def stage_newest(store: Any, staging: NodeStaging, weights: WeightsConfig, than:
     folder = staging.stage(manifest, fetch)
     staging.prune(weights.keep_versions)
     return WeightVersion(version=manifest.version, folder=str(folder), manifest=manifest)
+
+
+class StorePublish:
+    """Hands a version to the store, one bucket a message; called in the learner's publishing thread."""
+
+    def __init__(self, store: Any, timeout_s: float) -> None:
+        self._store = store
+        self._timeout_s = timeout_s
+
+    def __call__(self, manifest: WeightManifest, buckets: list[bytes]) -> None:
+        """Publish. Raises ray's GetTimeoutError, or WeightError if the store refuses the version."""
+        for entry, data in zip(manifest.buckets, buckets, strict=True):
+            ray.get(self._store.add_bucket.remote(manifest.version, entry, data), timeout=self._timeout_s)
+        ray.get(self._store.publish.remote(manifest), timeout=self._timeout_s)
 
 
 class _Fetch:

@@ -1,0 +1,179 @@
+"""Replay queue and weight store as Ray actors: who dies takes nothing with it."""
+
+import os
+import signal
+import uuid
+from pathlib import Path
+
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from pgpo_async.actors.queue_actor import QueueActor
+from pgpo_async.actors.staging import NodeStaging
+from pgpo_async.actors.store_actor import StoreActor
+from pgpo_async.config.pipeline import WeightsConfig
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.config.training import FilterConfig, TrainConfig
+from pgpo_async.contracts import LeaseError, Prompt, Rollout, RolloutGroup, VersionSpan, decode, encode
+from pgpo_async.orchestration.admission import Admission
+from pgpo_async.policy.weight_files import read_version, tensor_checksum, write_buckets
+
+TIMEOUT_S = 30.0
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 << 20, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def get(ref):
+    return ray.get(ref, timeout=TIMEOUT_S)
+
+
+class Numbered:
+    def prompt(self, index):
+        return Prompt(
+            prompt_id=f"p{index}",
+            question="?",
+            answer="!",
+            images=(bytes([index % 256]) * 200_000,),
+            index=index,
+        )
+
+
+@ray.remote(num_cpus=0)
+class Generator:
+    """Commits some groups, holds other prompts, and can be killed like a process."""
+
+    def work(self, queue, holder, num_commits, num_held):
+        committed = []
+        for _ in range(num_commits):
+            reservation = get(queue.reserve.remote(holder, 10.0))
+            group = group_of(reservation)
+            payload = encode(group)
+            assert get(queue.commit.remote(group.group_id, holder, payload, group.header())) == "queued"
+            committed.append(group.group_id)
+        held = [get(queue.reserve.remote(holder, 10.0)).group_id for _ in range(num_held)]
+        return committed, held
+
+    def wait_for_a_prompt(self, queue, holder):
+        return get(queue.reserve.remote(holder, 60.0))
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def group_of(reservation):
+    rollouts = tuple(
+        Rollout(
+            response_token_ids=np.arange(4, dtype=np.int32),
+            behaviour_logprobs=np.full(4, -0.5, dtype=np.float32),
+            version_spans=(VersionSpan(version=0, start=0, end=4),),
+            finish_reason="stop",
+            text="x",
+            reward=reward,
+        )
+        for reward in (0.0, 1.0)
+    )
+    return RolloutGroup(
+        group_id=reservation.group_id,
+        prompt=reservation.prompt,
+        prompt_token_ids=np.arange(9, dtype=np.int32),
+        rollouts=rollouts,
+    )
+
+
+def test_a_generator_killed_half_way_loses_no_group_and_no_prompt():
+    train = TrainConfig(max_lag=1, groups_per_step=3)
+    config = RunConfig(train=train).model_copy(
+        update={"algorithm": RunConfig().algorithm.model_copy(update={"filter": FilterConfig(key="reward")})}
+    )
+    queue = ray.remote(num_cpus=0, max_concurrency=100)(QueueActor).remote(
+        config, Admission(1, 3), Numbered()
+    )
+    doomed = Generator.remote()
+    committed, held = get(doomed.work.remote(queue, "gen-0", 3, 3))
+    waiting = doomed.wait_for_a_prompt.remote(queue, "gen-0")  # all six slots are held
+    doomed.die.remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        get(waiting)
+    assert get(queue.release_holder.remote("gen-0")) == 3
+
+    leases = get(queue.lease_for_scoring.remote("scorer", 10, 10.0))
+    assert [lease.group_id for lease in leases] == committed
+    for lease in leases:
+        group = decode(get(lease.ref))
+        assert group.group_id == lease.group_id
+        assert len(group.prompt.images[0]) == 200_000
+        assert get(queue.commit_scores.remote(lease.group_id, "scorer", encode(group))) == "queued"
+
+    batch = get(queue.lease_batch.remote("learner", 0, 3, 10.0))
+    assert [decode(get(lease.ref)).group_id for lease in batch] == committed
+    assert get(queue.ack.remote(committed, "learner")) == 3
+    with pytest.raises(LeaseError):
+        get(queue.ack.remote(committed, "learner"))
+
+    again = [get(queue.reserve.remote("gen-1", 10.0)) for _ in held]
+    assert [(r.group_id, r.attempt) for r in again] == [(group_id, 1) for group_id in held]
+    stats = get(queue.stats.remote())
+    assert stats.accounting.balanced
+    assert (stats.accounting.drawn, stats.accounting.trained, stats.accounting.pending) == (6, 3, 3)
+    assert stats.num_bytes == 0
+    assert stats.slots_available == 3
+
+    waits = [
+        queue.lease_batch.remote("learner", 1, 3, 60.0),
+        queue.lease_for_scoring.remote("scorer", 1, 60.0),
+    ]
+    get(queue.close.remote())
+    assert get(waits) == [None, []]
+    ray.kill(queue)
+
+
+@ray.remote(num_cpus=0)
+class Publisher:
+    def publish(self, store, version, fill):
+        manifest, files = write_buckets(version, tensors(fill).items(), 100_000)
+        get(store.publish.remote(manifest, files))
+        return manifest
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tensors(fill):
+    return {f"layer.{i}": torch.full((100, 100), fill + i) for i in range(5)}
+
+
+def test_weights_outlive_their_learner_from_publication_to_the_staged_copy():
+    store = ray.remote(num_cpus=0, max_concurrency=100)(StoreActor).remote(WeightsConfig(keep_versions=2))
+    learner = Publisher.remote()
+    assert get(store.wait_newer.remote(-1, 0.1)) is None
+    newer = store.wait_newer.remote(0, 20.0)
+    for version in range(3):
+        manifest = get(learner.publish.remote(store, version, 10.0 * version))
+    assert get(newer) in (1, 2)
+    learner.die.remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        get(learner.publish.remote(store, 3, 0.0))
+
+    pulled, refs = get(store.pull_newest.remote(1))
+    assert pulled == manifest
+    by_name = dict(zip((bucket.name for bucket in pulled.buckets), refs, strict=True))
+    staging = NodeStaging(f"test-{uuid.uuid4().hex}")
+    try:
+        folder = staging.stage(pulled, lambda bucket: get(by_name[bucket.name]))
+        for name, tensor in read_version(Path(folder), verify=True):
+            assert tensor_checksum(tensor) == tensor_checksum(tensors(20.0)[name])
+    finally:
+        assert staging.remove()
+    get(store.close.remote())
+    ray.kill(store)

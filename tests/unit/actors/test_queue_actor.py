@@ -1,0 +1,143 @@
+"""The queue's shell without Ray: waiting, ticks, reading ahead. Its class is ordinary until it is placed."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from pgpo_async.actors.prompt_prefetch import PromptPrefetch
+from pgpo_async.actors.queue_actor import QueueActor
+from pgpo_async.config.pipeline import QueueConfig
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.config.training import TrainConfig
+from pgpo_async.contracts import Prompt
+from pgpo_async.orchestration.admission import Admission
+
+
+class SlowSource:
+    """Reads in a thread that is not the event loop's, and remembers the order."""
+
+    def __init__(self, delay_s=0.0):
+        self.delay_s, self.asked, self.threads = delay_s, [], set()
+
+    def prompt(self, index):
+        time.sleep(self.delay_s)
+        self.asked.append(index)
+        self.threads.add(threading.get_ident())
+        return Prompt(prompt_id=f"p{index}", question="?", answer="!", index=index)
+
+
+def make_actor(bench, source=None, **queue):
+    config = RunConfig(train=TrainConfig(max_lag=0, groups_per_step=2), queue=QueueConfig(**queue))
+    return QueueActor(config, Admission(0, 2), source or SlowSource(), store=bench.store)
+
+
+def run(scenario):
+    asyncio.run(asyncio.wait_for(scenario, 20))
+
+
+def test_a_reservation_waits_for_the_slot_that_another_group_frees(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        first = await actor.reserve("gen", 5.0)
+        await actor.reserve("gen", 5.0)
+        waiting = asyncio.create_task(actor.reserve("gen", 5.0))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        header = bench.header(first.group_id, reward=1.0)
+        assert await actor.commit(first.group_id, "gen", b"x", header) == "filtered"
+        assert (await waiting).group_id == "g00000002"
+        await actor.close()
+
+    run(scenario())
+
+
+def test_every_wait_ends_at_its_timeout_and_at_close_with_nothing(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        assert await actor.lease_for_scoring("scorer", 4, 0.05) == []
+        assert await actor.lease_batch("learner", 0, 2, 0.05) is None
+        waits = [
+            asyncio.create_task(actor.lease_batch("learner", 0, 2, 60.0)),
+            asyncio.create_task(actor.lease_for_scoring("scorer", 4, 60.0)),
+        ]
+        await asyncio.sleep(0.05)
+        await actor.close()
+        assert await asyncio.gather(*waits) == [None, []]
+        assert await actor.reserve("gen", 60.0) is None
+
+    run(scenario())
+
+
+def test_a_dead_holders_wait_gets_nothing_and_its_successor_gets_the_prompt(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        held = [await actor.reserve("gen-0", 5.0) for _ in range(2)]
+        waiting = asyncio.create_task(actor.reserve("gen-0", 5.0))
+        await asyncio.sleep(0.02)
+        assert await actor.release_holder("gen-0") == 2
+        assert await waiting is None
+        assert (await actor.reserve("gen-0", 5.0)).group_id == held[0].group_id
+        await actor.close()
+
+    run(scenario())
+
+
+def test_a_lease_that_expires_wakes_who_waits_for_its_group(make_bench, monkeypatch):
+    monkeypatch.setattr("pgpo_async.actors.queue_actor.TICK_S", 0.05)
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench, lease_timeout_s=0.3)
+        reservation = await actor.reserve("gen", 5.0)
+        await actor.commit(reservation.group_id, "gen", b"x", bench.header(reservation.group_id))
+        assert len(await actor.lease_for_scoring("dies", 4, 5.0)) == 1
+        (lease,) = await actor.lease_for_scoring("lives", 4, 5.0)
+        assert lease.group_id == reservation.group_id
+        await actor.close()
+
+    run(scenario())
+
+
+def test_prompts_are_read_ahead_in_a_thread_in_their_order(make_bench):
+    bench, source = make_bench(), SlowSource(delay_s=0.01)
+
+    async def scenario():
+        actor = make_actor(bench, source)
+        assert (await actor.reserve("gen", 5.0)).prompt.prompt_id == "p0"
+        assert (await actor.reserve("gen", 5.0)).prompt.prompt_id == "p1"
+        await asyncio.sleep(0.3)
+        await actor.close()
+
+    run(scenario())
+    assert source.asked == list(range(17)), "16 ahead of the last one asked for"
+    assert threading.get_ident() not in source.threads
+
+
+def test_a_source_that_fails_once_is_asked_again():
+    class Flaky(SlowSource):
+        def prompt(self, index):
+            self.asked.append(index)
+            if self.asked.count(index) == 1:
+                raise OSError("disk")
+            return Prompt(prompt_id="p", question="?", answer="!", index=index)
+
+    prefetch = PromptPrefetch(Flaky(), 1, lambda: None)
+
+    def outcome():
+        deadline = time.monotonic() + 5
+        while (prompt := prefetch.prompt(0)) is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return prompt
+
+    with pytest.raises(OSError, match="disk"):
+        outcome()
+    assert outcome().index == 0
+    prefetch.close()

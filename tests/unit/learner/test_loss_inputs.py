@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from pgpo_async.algorithms.losses import policy_loss
+from pgpo_async.config.training import AlgorithmConfig
+from pgpo_async.learner.loss_inputs import loss_inputs, micro_batch_loss
+
+
+def flat(rows):
+    return np.concatenate(rows)
+
+
+def test_tokens_lie_group_after_group_rollout_after_rollout(make_group):
+    groups = [make_group([2, 0, 3], [1.0, 0.0, 0.5]), make_group([1, 4], [0.0, 1.0], seed=1)]
+    inputs = loss_inputs(groups, AlgorithmConfig(advantage="none"))
+    assert inputs.lengths == (2, 0, 3, 1, 4)
+    weights = flat([row for scored in groups for row in scored.token_weights])
+    advantages = np.repeat([0.5, -0.5, 0.0, -0.5, 0.5], inputs.lengths)
+    np.testing.assert_allclose(inputs.advantages_N, weights * advantages, rtol=1e-6)
+    proximal = flat([row for scored in groups for row in scored.proximal_logprobs])
+    np.testing.assert_array_equal(inputs.proximal_logprobs_N, proximal)
+    behaviour = flat([r.behaviour_logprobs for scored in groups for r in scored.group.rollouts])
+    np.testing.assert_array_equal(inputs.behaviour_logprobs_N, behaviour)
+    picked = inputs.select([3, 1, 0])
+    assert picked.lengths == (1, 0, 2)
+    np.testing.assert_array_equal(picked.proximal_logprobs_N, proximal[[5, 0, 1]])
+
+
+@pytest.mark.parametrize("mean", ["token_mean", "sequence_mean"])
+def test_parts_of_any_split_sum_to_the_loss_worked_in_rows(make_group, mean):
+    groups = [make_group([2, 5, 3], [1.0, 0.0, 0.5]), make_group([1, 4], [0.0, 1.0], seed=1)]
+    config = AlgorithmConfig(loss=mean)
+    inputs = loss_inputs(groups, config)
+    logprobs_N = inputs.proximal_logprobs_N + 0.3 * torch.randn(15, generator=torch.manual_seed(0))
+    logprobs_N.requires_grad_()
+    normalizer = 15.0 if mean == "token_mean" else 5.0
+    rows = logprobs_N.split(inputs.lengths)
+    parts = [
+        micro_batch_loss(torch.cat([rows[i] for i in indices]), inputs.select(indices), config, normalizer)[0]
+        for indices in ([0, 3], [1], [2, 4])
+    ]
+    expected = sum(_row_loss(logprobs_N, inputs, i, mean) for i in range(5)) / normalizer
+    torch.testing.assert_close(sum(parts), expected)
+    found_N, wanted_N = (torch.autograd.grad(x, logprobs_N)[0] for x in (sum(parts), expected))
+    torch.testing.assert_close(found_N, wanted_N)
+
+
+def _row_loss(logprobs_N, inputs, index, mean):
+    """The sum (or mean) of one response's token losses, by the published function."""
+    columns = (
+        logprobs_N,
+        inputs.proximal_logprobs_N,
+        inputs.behaviour_logprobs_N,
+        inputs.advantages_N,
+    )
+    rows = [column.split(inputs.lengths)[index].unsqueeze(0) for column in columns]
+    divisor = 1.0 if mean == "token_mean" else float(inputs.lengths[index])
+    return policy_loss(*rows, torch.ones_like(rows[0]), normalizer=divisor)
+
+
+def test_a_loss_that_is_not_finite_spoils_every_gradient(make_group):
+    inputs = loss_inputs([make_group([2, 3], [1.0, 0.0])], AlgorithmConfig())
+    inputs.advantages_N[0] = torch.nan
+    logprobs_N = inputs.proximal_logprobs_N.clone().requires_grad_()
+    loss, _ = micro_batch_loss(logprobs_N, inputs, AlgorithmConfig(), 5.0)
+    loss.backward()
+    assert logprobs_N.grad.isnan().all()
+
+
+def test_no_tokens_give_a_loss_of_zero_with_a_gradient():
+    inputs = loss_inputs([], AlgorithmConfig())
+    logprobs_N = torch.zeros(0, requires_grad=True)
+    loss, sums = micro_batch_loss(logprobs_N, inputs, AlgorithmConfig(), 1.0)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert sums["num_tokens"] == 0
+
+
+def test_a_reward_that_is_not_a_number_is_refused(make_group):
+    with pytest.raises(ValueError, match="rewards_B must be finite"):
+        loss_inputs([make_group([2, 3], [1.0, float("nan")])], AlgorithmConfig())

@@ -1,0 +1,102 @@
+"""From a path to a policy: names, precision, and clear refusals."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pgpo_async.contracts import ConfigError
+from pgpo_async.policy.inputs import Collator, PolicySequence
+from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
+from pgpo_async.policy.model import PolicyModel
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_have_the_names_of_the_hugging_face_model_and_a_tied_head_is_listed_once(
+    tied: bool, make_model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    policy = load_policy(str(make_model_folder(tied=tied)), dtype="float32")
+    state = policy.hf_state_dict()
+    assert tuple(state) == policy.state_names
+    assert ("lm_head.weight" in state) is not tied
+    assert {name.split(".")[1] for name in state} - {"weight"} == {"language_model", "visual"}
+    assert sum(t.numel() for t in state.values()) == sum(p.numel() for p in policy.parameters())
+    policy.model.save_pretrained(tmp_path / "again", state_dict=state)
+    again = load_policy(str(tmp_path / "again"), dtype="float32").hf_state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+
+
+def test_casting_the_module_casts_weights_but_not_rotary_frequencies(
+    policy: PolicyModel,
+    collators: dict[str, Collator],
+    mixed_sequences: list[PolicySequence],
+    model_folder: Path,
+) -> None:
+    before = {name: buffer.clone() for name, buffer in policy.named_buffers()}
+    policy.bfloat16()
+    assert {parameter.dtype for parameter in policy.parameters()} == {torch.bfloat16}
+    assert len(before) >= 2
+    for name, buffer in policy.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    inputs = collators["packed"](mixed_sequences)
+    loaded = load_policy(str(model_folder), dtype="bfloat16")
+    with torch.inference_mode():
+        cast_logprobs_N = policy(inputs)
+        assert torch.equal(cast_logprobs_N, loaded(inputs))
+    assert cast_logprobs_N.dtype == torch.float32
+
+
+def test_a_frozen_vision_tower_gets_no_gradient(
+    model_folder: Path, collators: dict[str, Collator], mixed_sequences: list[PolicySequence]
+) -> None:
+    policy = load_policy(str(model_folder), dtype="float32", train_vision_tower=False)
+    policy(collators["packed"](mixed_sequences)).sum().backward()
+    for name, parameter in policy.hf_named_parameters():
+        assert (parameter.grad is None) is ("visual" in name), name
+
+
+def test_image_limits_replace_the_processors_own(model_folder: Path) -> None:
+    own, limited = load_processor(str(model_folder)), load_processor(str(model_folder), max_pixels=90_000)
+    assert limited.image_processor.size["longest_edge"] == 90_000
+    assert limited.image_processor.size["shortest_edge"] == own.image_processor.size["shortest_edge"]
+    with pytest.raises(ConfigError, match="min_pixels must be at most model.max_pixels, got 90 above 80"):
+        load_processor(str(model_folder), min_pixels=90, max_pixels=80)
+
+
+def test_paths_that_hold_no_model_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"existing folder, a hub name .* got '/no/such/folder': check the path"
+    ):
+        resolve_model_path("/no/such/folder")
+    with pytest.raises(ConfigError, match=r"which has no config\.json"):
+        resolve_model_path(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"builtin:tiny-vlm.*got 'builtin:huge'"):
+        resolve_model_path("builtin:huge")
+    assert resolve_model_path("owner/some-model-3B") == "owner/some-model-3B"
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="that transformers can read"):
+        load_policy(str(tmp_path), dtype="float32")
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_5", "qwen3_vl", "llama"])
+def test_models_whose_blind_pass_is_not_known_to_be_exact_are_refused(
+    model_type: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(ConfigError, match=f"qwen2_vl or qwen2_5_vl, got .* of type '{model_type}'"):
+        load_policy(str(tmp_path), dtype="float32")
+
+
+def test_a_sliding_window_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"] |= {
+        "use_sliding_window": True,
+        "layer_types": ["full_attention", "sliding_attention"],
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="full attention in all layers"):
+        load_policy(str(folder), dtype="float32")
