@@ -13,16 +13,16 @@ queue: committed, quarantined with its reason, or given back. Made and watched b
 """
 
 import asyncio
-import dataclasses
-import itertools
 import logging
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pgpo_async.actors.engine import RolloutEngine, SampledGroup, Sampling
+from pgpo_async.actors.engine import RolloutEngine, Sampling
 from pgpo_async.actors.errors import plain
+from pgpo_async.actors.group_maker import GroupMaker
 from pgpo_async.actors.queue_types import Reservation
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import stage_newest
@@ -32,7 +32,6 @@ from pgpo_async.contracts import (
     Prompt,
     PromptError,
     RewardError,
-    RewardTimeout,
     RolloutGroup,
     encode,
 )
@@ -41,8 +40,6 @@ from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.policy.loading import load_processor, resolve_model_path
 
 POLL_S = 5.0
-# What a reward may take above its own deadline before the actor itself is thought dead.
-REWARD_GRACE_S = 60.0
 # Longest a prompt waits here for weights that are fresh enough for it.
 FRESH_WEIGHTS_S = 60.0
 
@@ -59,7 +56,7 @@ class Generator:
         self._config = config
         self._queue = queue
         self._store = store
-        self._rewards = itertools.cycle(rewards)
+        self._rewards = rewards
         self._model_path = resolve_model_path(config.model.path)
         seed = config.seed * 1000 + int(name.rpartition("-")[2] or 0)
         self._engine = RolloutEngine(config, self._model_path, seed=seed)
@@ -77,7 +74,8 @@ class Generator:
         processor = await asyncio.to_thread(
             load_processor, self._model_path, min_pixels=model.min_pixels, max_pixels=model.max_pixels
         )
-        self._chat = ChatEncoder(processor, self._config.data, model)
+        chat = ChatEncoder(processor, self._config.data, model)
+        self._maker = GroupMaker(self._name, self._engine, chat, self._rewards)
         await self._engine.start()
         self._waiting_for = "run"
 
@@ -113,7 +111,7 @@ class Generator:
         try:
             await self._wait_for_version(reservation.min_version)
             sampling = self._sampling(self._config.generation.group_size, self._config.generation.temperature)
-            group = await self._rewarded_group(group_id, prompt, sampling, self._busy)
+            group = await self._maker.make(group_id, prompt, sampling, self._busy)
             await self._queue.commit.remote(group_id, self._name, encode(group), group.header())
         except LeaseError as error:
             logger.warning("%s: group %s came too late: %s", self._name, group_id, error)
@@ -122,48 +120,6 @@ class Generator:
         except asyncio.CancelledError:
             self._queue.give_back.remote(group_id, self._name)
             raise
-
-    async def _rewarded_group(
-        self, group_id: str, prompt: Prompt, sampling: Sampling, busy: BusyClock
-    ) -> RolloutGroup:
-        sampled = await self._sample(group_id, prompt, sampling, busy)
-        texts = [rollout.text for rollout in sampled.rollouts]
-        rewards = await self._score(texts, prompt)
-        return RolloutGroup(
-            group_id=group_id,
-            prompt=prompt,
-            prompt_token_ids=sampled.prompt_token_ids,
-            rollouts=tuple(
-                dataclasses.replace(rollout, reward=reward.total, reward_parts=dict(reward.parts))
-                for rollout, reward in zip(sampled.rollouts, rewards, strict=True)
-            ),
-            generator=self._name,
-        )
-
-    async def _sample(
-        self, group_id: str, prompt: Prompt, sampling: Sampling, busy: BusyClock
-    ) -> SampledGroup:
-        chat = await asyncio.to_thread(self._chat.encode, prompt)
-        with busy.working():
-            sampled = await self._engine.sample(
-                chat.prompt_token_ids, chat.images, sampling, prompt_id=prompt.prompt_id, request_id=group_id
-            )
-        if len(sampled.prompt_token_ids) != chat.num_prompt_tokens:
-            raise PromptError(
-                f"vLLM sees {len(sampled.prompt_token_ids)} prompt tokens, the trainer "
-                f"{chat.num_prompt_tokens}: their image processors disagree",
-                reason="image_token_mismatch",
-                prompt_id=prompt.prompt_id,
-            )
-        return sampled
-
-    async def _score(self, texts: list[str], prompt: Prompt) -> list[Any]:
-        deadline_s = self._config.reward.timeout_s + REWARD_GRACE_S
-        call = next(self._rewards).score.remote(texts, prompt)
-        try:
-            return list(await asyncio.wait_for(call, deadline_s))
-        except TimeoutError:
-            raise RewardTimeout(f"no reward actor answered within {deadline_s:.0f} s") from None
 
     def _sampling(self, num_samples: int, temperature: float) -> Sampling:
         generation = self._config.generation
@@ -174,26 +130,35 @@ class Generator:
             max_tokens=generation.max_response_tokens,
         )
 
-    async def evaluate(
-        self, prompts: Sequence[Prompt], version: int
+    async def answer(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        version: int,
+        num_samples: int,
+        temperature: float,
+        rewarded: bool = True,
     ) -> tuple[list[RolloutGroup], list[tuple[str, str]]]:
-        """Answer held-out prompts with at least `version`; also return (prompt id, reason) of failures."""
+        """Answer prompts outside the queue (held-out ones), with at least weight version `version`.
+
+        Returns the groups in the prompts' order, and (prompt id, reason) of those that failed.
+        """
         await self.load_version(version)
-        evaluation = self._config.evaluation
-        sampling = self._sampling(evaluation.samples_per_prompt, evaluation.temperature)
+        sampling = self._sampling(num_samples, temperature)
         room = asyncio.Semaphore(self._config.generator.prompts_in_flight)
-        busy = BusyClock()  # evaluation is no part of the training's busy time
+        busy = BusyClock()  # not part of the training's busy time
         failures: list[tuple[str, str]] = []
 
-        async def answer(prompt: Prompt) -> RolloutGroup | None:
+        async def one(prompt: Prompt) -> RolloutGroup | None:
             async with room:
                 try:
-                    return await self._rewarded_group(f"eval-{prompt.prompt_id}", prompt, sampling, busy)
+                    group_id = f"answer-{prompt.prompt_id}"
+                    return await self._maker.make(group_id, prompt, sampling, busy, rewarded=rewarded)
                 except (PromptError, RewardError) as error:
                     failures.append((prompt.prompt_id, error.reason))
                     return None
 
-        groups = await asyncio.gather(*(answer(prompt) for prompt in prompts))
+        groups = await asyncio.gather(*(one(prompt) for prompt in prompts))
         return [group for group in groups if group is not None], failures
 
     async def load_version(self, version: int) -> None:
@@ -232,6 +197,7 @@ class Generator:
         """Say what this generator does and waits for."""
         return {
             "name": self._name,
+            "pid": os.getpid(),
             "version": self._engine.version,
             "waiting_for": self._waiting_for,
             "busy_s": self._busy.total_s,

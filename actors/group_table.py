@@ -49,6 +49,8 @@ class GroupTable:
         self._num_added = 0
         self.num_bytes = 0
         self._typical_bytes = 0.0
+        # Counted as groups move, not when asked: a reservation asks each time.
+        self._counts: Counter[GroupState] = Counter()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -62,6 +64,7 @@ class GroupTable:
         entry = Entry(draw=draw, prompt=prompt, order=self._num_added)
         self._num_added += 1
         self._entries[entry.group_id] = entry
+        self._counts[entry.state] += 1
         return entry
 
     def get(self, group_id: str) -> Entry:
@@ -74,8 +77,15 @@ class GroupTable:
     def remove(self, entry: Entry) -> None:
         """Forget a group and its payload."""
         del self._entries[entry.group_id]
+        self._counts[entry.state] -= 1
         self.num_bytes -= entry.num_bytes
         entry.ref = None
+
+    def move(self, entry: Entry, state: GroupState) -> None:
+        """Change where a group is."""
+        self._counts[entry.state] -= 1
+        self._counts[state] += 1
+        entry.state = state
 
     def store(self, entry: Entry, ref: Any, num_bytes: int, header: GroupHeader) -> None:
         """Give a group its payload; the one it had is dropped.
@@ -92,7 +102,7 @@ class GroupTable:
 
     def expected_bytes(self) -> float:
         """Return the bytes held plus those that one more and the present reservations will bring."""
-        return self.num_bytes + (self.depth()[GroupState.RESERVED] + 1) * self._typical_bytes
+        return self.num_bytes + (self._counts[GroupState.RESERVED] + 1) * self._typical_bytes
 
     def in_state(self, state: GroupState) -> list[Entry]:
         """Return the groups with a payload in a state: oldest weights first, then as they were reserved.
@@ -104,5 +114,4 @@ class GroupTable:
 
     def depth(self) -> dict[str, int]:
         """Return how many groups are in each state."""
-        counts = Counter(entry.state for entry in self._entries.values())
-        return {state: counts[state] for state in GroupState}
+        return {state: self._counts[state] for state in GroupState}

@@ -74,12 +74,12 @@ class PendingGroups:
     def lend(self, entry: Entry, holder: str, state: GroupState) -> None:
         """Lease a group to a scorer or the learner."""
         self.leases.grant(entry.group_id, holder)
-        entry.state = state
+        self.table.move(entry, state)
 
     def put_back(self, entry: Entry) -> None:
         """End a scoring or training lease; the group is there for the next holder."""
         self.leases.end(entry.group_id)
-        entry.state = _AFTER_LEASE[entry.state]
+        self.table.move(entry, _AFTER_LEASE[entry.state])
 
     def give_back(self, entry: Entry) -> None:
         """End a reservation: the slot is free, the prompt stays pending and is drawn first."""

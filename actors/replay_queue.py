@@ -123,7 +123,7 @@ class ReplayQueue:
             return how
         self._groups.leases.end(group_id)
         self._groups.table.store(entry, ref, len(payload), header)
-        entry.state = GroupState.GENERATED
+        self._groups.table.move(entry, GroupState.GENERATED)
         return "queued"
 
     def give_back(self, group_id: str, holder: str) -> None:
@@ -167,7 +167,7 @@ class ReplayQueue:
         ref = self._store.put(payload)
         self._groups.leases.end(group_id)
         self._groups.table.store(entry, ref, len(payload), header)
-        entry.state = GroupState.SCORED
+        self._groups.table.move(entry, GroupState.SCORED)
         return "queued"
 
     # The learner
@@ -206,7 +206,8 @@ class ReplayQueue:
                 lost.append(str(error))
                 continue
             # The version first: a slot freed by this step must not be given to work for this step.
-            self.set_version(max(self.version, entry.train_version + 1))
+            if self.version <= entry.train_version:
+                self.set_version(entry.train_version + 1)
             self._groups.train(entry)
             num_trained += 1
         if lost:

@@ -5,6 +5,7 @@ dependency S_t. Both passes run on one set of weights, never on vLLM's numbers (
 actor: `run` owns the model, `status` and `stop` answer beside it. Made and watched by `orchestration`.
 """
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ class Scorer:
 
     def _score_leases(self, leases: Sequence[Any]) -> None:
         payloads = ray.get([lease.ref for lease in leases], timeout=CALL_TIMEOUT_S)
-        groups = [decode(payload) for payload in payloads]
+        groups = [_unscored(decode(payload)) for payload in payloads]
         with self._busy.working():
             try:
                 outcomes: list[ScoredGroup | Exception] = list(self.score(groups))
@@ -166,6 +167,7 @@ class Scorer:
         """Say what this scorer does and waits for."""
         return {
             "name": self._name,
+            "pid": os.getpid(),
             "version": self._version,
             "waiting_for": self._waiting_for,
             "busy_s": self._busy.total_s,
@@ -178,6 +180,10 @@ class Scorer:
         """Let go of the staged weights."""
         self._stopping.set()
         self._staging.close()
+
+
+def _unscored(item: RolloutGroup | ScoredGroup) -> RolloutGroup:
+    return item.group if isinstance(item, ScoredGroup) else item
 
 
 def _mask(lengths: Sequence[int]) -> torch.Tensor:

@@ -67,7 +67,7 @@ class StagedWeightTransferEngine(WeightTransferEngine[StagedInitInfo, StagedUpda
 
     def receive_weights(self, update_info: StagedUpdateInfo) -> None:
         """Hand every tensor of the staged version to the model's own loader."""
-        self.model.load_weights(read_version(Path(update_info.folder)))  # type: ignore[operator]
+        self.model.load_weights(read_version(Path(update_info.folder)))
 
     def finish_weight_update(self) -> None:
         """Close the layers: repack, keep the parameters' addresses."""
@@ -99,12 +99,12 @@ class WeightReadback:
         }
 
 
-def _read_back(model: torch.nn.Module, name: str, like: torch.Tensor) -> torch.Tensor:
-    ((engine_name, _),) = model.hf_to_vllm_mapper.apply([(name, like)])  # type: ignore[operator, union-attr]
+def _read_back(model: Any, name: str, like: torch.Tensor) -> torch.Tensor:
+    ((engine_name, _),) = model.hf_to_vllm_mapper.apply([(name, like)])
     module_name, _, leaf = engine_name.rpartition(".")
     modules = dict(model.named_modules())
     offset = 0
-    for fused, parts in model.packed_modules_mapping.items():  # type: ignore[operator, union-attr]
+    for fused, parts in model.packed_modules_mapping.items():
         parent, _, last = module_name.rpartition(".")
         if last in parts and f"{parent}.{fused}" in modules and module_name not in modules:
             offset = _fused_offset(modules[f"{parent}.{fused}"], parts.index(last))
@@ -124,11 +124,12 @@ def _fused_offset(module: Any, part: int) -> int:
 
 
 def _whole(module: Any, leaf: str) -> torch.Tensor:
-    tensor = getattr(module, leaf)
+    tensor: torch.Tensor = getattr(module, leaf)
     if tensor.numel() or not hasattr(module, "cpu_linear"):
         return tensor.detach()
     eye = torch.eye(module.input_size_per_partition, dtype=tensor.dtype)
-    return module.cpu_linear(eye, tensor, None).T.contiguous()  # type: ignore[no-any-return]
+    rows: torch.Tensor = module.cpu_linear(eye, tensor, None)
+    return rows.T.contiguous()
 
 
 def _raw_bytes(tensor: torch.Tensor) -> bytes:

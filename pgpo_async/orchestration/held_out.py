@@ -35,7 +35,12 @@ def evaluate(config: RunConfig, generators: list[Any], version: int) -> Accuracy
         return None
     prompts, num_failed = held_out_prompts(config)
     calls = [
-        generator.evaluate.remote(prompts[i :: len(generators)], version)
+        generator.answer.remote(
+            prompts[i :: len(generators)],
+            version=version,
+            num_samples=config.evaluation.samples_per_prompt,
+            temperature=config.evaluation.temperature,
+        )
         for i, generator in enumerate(generators)
     ]
     try:

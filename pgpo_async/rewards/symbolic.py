@@ -1,7 +1,7 @@
 """Mathematical equality by math-verify, for answers that are more than one number.
 
-Owns when the library is asked, and for how long. Imported lazily: it costs over a second. Works on a process's
-main thread only, because its time limit is a signal: see `actors.reward`.
+Owns when the library is asked, and for how long. Imported lazily: it costs over a second. Works on a
+process's main thread only, because its time limit is a signal: see `actors.reward`.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from types import FrameType
 
 MAX_LENGTH = 300
 CPU_LIMIT_S = 2.0
-"""An answer that takes longer to compare equals nothing, by rule. It is CPU time, not time on the clock as the
-library's own limit: whether an answer is right must not depend on how busy the machine is."""
+"""An answer that takes longer to compare equals nothing, by rule. It is CPU time, not time on the clock as
+the library's own limit: whether an answer is right must not depend on how busy the machine is."""
 
 _OPERATORS = re.compile(r"[=<>+*/^|]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import uuid
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pgpo_async.contracts import LeaseError, Prompt, Rollout, RolloutGroup, Vers
 from pgpo_async.orchestration.admission import Admission
 from pgpo_async.policy.weight_files import read_version, tensor_checksum, write_buckets
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0  # for a busy machine; idle, each call takes milliseconds
 torch.set_num_threads(1)
 
 
@@ -56,19 +57,16 @@ class Generator:
     def work(self, queue, holder, num_commits, num_held):
         committed = []
         for _ in range(num_commits):
-            reservation = get(queue.reserve.remote(holder, 10.0))
+            reservation = get(queue.reserve.remote(holder, 60.0))
             group = group_of(reservation)
             payload = encode(group)
             assert get(queue.commit.remote(group.group_id, holder, payload, group.header())) == "queued"
             committed.append(group.group_id)
-        held = [get(queue.reserve.remote(holder, 10.0)).group_id for _ in range(num_held)]
-        return committed, held
+        held = [get(queue.reserve.remote(holder, 60.0)).group_id for _ in range(num_held)]
+        return committed, held, os.getpid()
 
     def wait_for_a_prompt(self, queue, holder):
         return get(queue.reserve.remote(holder, 60.0))
-
-    def die(self):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def group_of(reservation):
@@ -100,9 +98,10 @@ def test_a_generator_killed_half_way_loses_no_group_and_no_prompt():
         config, Admission(1, 3), Numbered()
     )
     doomed = Generator.remote()
-    committed, held = get(doomed.work.remote(queue, "gen-0", 3, 3))
-    waiting = doomed.wait_for_a_prompt.remote(queue, "gen-0")  # all six slots are held
-    doomed.die.remote()
+    committed, held, pid = get(doomed.work.remote(queue, "gen-0", 3, 3))
+    waiting = doomed.wait_for_a_prompt.remote(queue, "gen-0")
+    time.sleep(1.0)  # it waits inside the queue, since all six slots are held
+    os.kill(pid, signal.SIGKILL)
     with pytest.raises(ray.exceptions.ActorDiedError):
         get(waiting)
     assert get(queue.release_holder.remote("gen-0")) == 3
@@ -121,7 +120,7 @@ def test_a_generator_killed_half_way_loses_no_group_and_no_prompt():
     with pytest.raises(LeaseError):
         get(queue.ack.remote(committed, "learner"))
 
-    again = [get(queue.reserve.remote("gen-1", 10.0)) for _ in held]
+    again = [get(queue.reserve.remote("gen-1", 60.0)) for _ in held]
     assert [(r.group_id, r.attempt) for r in again] == [(group_id, 1) for group_id in held]
     stats = get(queue.stats.remote())
     assert stats.accounting.balanced

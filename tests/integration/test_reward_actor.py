@@ -57,7 +57,7 @@ class Probe(RewardWorker):
         return os.getpid()
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, object_store_memory=80 << 20, log_to_driver=False)
     yield
@@ -95,6 +95,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
+@pytest.mark.usefixtures("cluster")
 def test_answers_that_need_mathematics_are_scored_by_concurrent_calls() -> None:
     actor = start(RewardConfig(timeout_s=60.0))
     try:
@@ -114,6 +115,7 @@ def test_answers_that_need_mathematics_are_scored_by_concurrent_calls() -> None:
         ray.kill(actor)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_every_failure_has_its_name_and_the_next_call_works(function: str) -> None:
     actor = start(RewardConfig(timeout_s=1.0, function=function))
     try:
@@ -141,6 +143,7 @@ def test_every_failure_has_its_name_and_the_next_call_works(function: str) -> No
         ray.kill(actor)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_call_that_waits_behind_a_late_one_is_not_late_itself(function: str) -> None:
     actor = start(RewardConfig(timeout_s=1.0, function=function))
     try:
@@ -154,6 +157,7 @@ def test_a_call_that_waits_behind_a_late_one_is_not_late_itself(function: str) -
         ray.kill(actor)
 
 
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("busy", [False, True])
 def test_the_child_dies_with_an_actor_that_is_killed(function: str, busy: bool) -> None:
     actor = start(RewardConfig(timeout_s=60.0, function=function))
@@ -201,6 +205,7 @@ def test_a_child_that_never_looks_up_dies_with_its_owner_by_the_kernel_alone(
         owner.wait(10)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_function_that_cannot_be_loaded_is_a_config_error_when_the_actor_prepares(function: str) -> None:
     actor = ray.remote(Probe).options(num_cpus=1).remote(RewardConfig(function=function + "s"))
     try:
