@@ -48,6 +48,7 @@ class LearnerGroup:
         Raises ValueError without groups; LeaseError, with nothing changed, if a rank could not get or read
         one; StageFailed if a rank fails or the step takes longer than `learner.step_timeout_s`.
         """
+        self._require_alive()
         if not leases:
             raise ValueError("leases must hold at least one group, got none")
         headers = [lease.header for lease in leases]

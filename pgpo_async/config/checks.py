@@ -155,9 +155,9 @@ def _role_problems(config: "RunConfig") -> Iterator[Problem]:
     for argument, reason in OWNED_ENGINE_ARGUMENTS.items():
         if argument in config.generator.engine:
             yield _problem(f"cannot be set here: {reason}", f"generator.engine.{argument}")
-    if config.learner.gpus not in (0, 1):
+    if config.learner.gpus > 1:
         yield _problem(
-            f"must be 0 or 1, a rank drives at most one device, got {config.learner.gpus}", "learner.gpus"
+            f"must be at most 1, a rank drives at most one device, got {config.learner.gpus}", "learner.gpus"
         )
 
 

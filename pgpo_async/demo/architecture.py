@@ -6,7 +6,7 @@ Owns the configuration and the random initial weights. Called by `demo.build`.
 from typing import Any
 
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from pgpo_async.demo.tokenizer import END_OF_TURN_TOKEN, MAX_POSITIONS, PAD_TOKEN
 
@@ -24,8 +24,7 @@ def build_model(tokenizer: Any, *, seed: int) -> Any:
     model = Qwen2_5_VLForConditionalGeneration(model_config(tokenizer)).float()
     eos = tokenizer.convert_tokens_to_ids(END_OF_TURN_TOKEN)
     pad = tokenizer.convert_tokens_to_ids(PAD_TOKEN)
-    generation = model.generation_config
-    generation.bos_token_id, generation.eos_token_id, generation.pad_token_id = None, [eos, pad], pad
+    model.generation_config = GenerationConfig(eos_token_id=[eos, pad], pad_token_id=pad)
     return model
 
 
@@ -68,7 +67,6 @@ def model_config(tokenizer: Any) -> Any:
         text_config=text_config,
         vision_config=vision_config,
         tie_word_embeddings=True,
-        initializer_range=_INITIALIZER_RANGE,
         image_token_id=token_id("<|image_pad|>"),
         video_token_id=token_id("<|video_pad|>"),
         vision_start_token_id=token_id("<|vision_start|>"),

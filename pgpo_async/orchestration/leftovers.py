@@ -15,13 +15,13 @@ def clean_before() -> list[str]:
     return [str(path) for path in clean_stale(SHARED_MEMORY)]
 
 
-def clean_up(run_id: str, variable: str) -> list[str]:
+def clean_up(run_id: str, variable: str, *, grace_s: float = 5.0) -> list[str]:
     """End this run's processes and staged weights; return a line for each that should have been gone.
 
     A process belongs to the run if its environment holds `variable` with the run's id: that finds
-    grandchildren (vLLM's engine core) whose parent has died.
+    grandchildren (vLLM's engine core) whose parent has died. They get `grace_s` to end by themselves.
     """
-    removed = [_end(process) for process in _processes(run_id, variable)]
+    removed = [_end(process) for process in _processes(run_id, variable, grace_s)]
     folder = run_staging_folder(run_id, SHARED_MEMORY)
     if folder.exists():
         # Expected: actors only drop their hold, the folder goes when the run is over.
@@ -31,7 +31,7 @@ def clean_up(run_id: str, variable: str) -> list[str]:
     return removed
 
 
-def _processes(run_id: str, variable: str) -> list[psutil.Process]:
+def _processes(run_id: str, variable: str, grace_s: float) -> list[psutil.Process]:
     own = psutil.Process()
     family = {own.pid, *(parent.pid for parent in own.parents())}
     found = []
@@ -41,7 +41,7 @@ def _processes(run_id: str, variable: str) -> list[psutil.Process]:
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
-    _, alive = psutil.wait_procs(found, timeout=5)
+    _, alive = psutil.wait_procs(found, timeout=grace_s)
     return list(alive)
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +50,7 @@ pytestmark = pytest.mark.timeout(900)
 
 MODEL = "builtin:tiny-vlm"
 NUM_ANSWERS = 4
+GRAD_CLIP = 0.1
 ONE_PASS, SMALL_PASSES = 1 << 20, 150
 
 
@@ -157,10 +158,14 @@ def _scored_group(index, with_image, policy, processor, collator):
         rollouts=tuple(rollouts),
     )
     logprobs = score_sequences(policy, collator, sequences_of(group), pass_tokens=4096)
-    near = [(row + rng.normal(0, 0.1, len(row))).astype(np.float32) for row in logprobs]
+
+    def near(row):
+        return (row + rng.normal(0, 0.1, len(row))).astype(np.float32)
+
+    sampled = [replace(r, behaviour_logprobs=near(row)) for r, row in zip(rollouts, logprobs, strict=True)]
     return ScoredGroup(
-        group=group,
-        proximal_logprobs=tuple(near),
+        group=replace(group, rollouts=tuple(sampled)),
+        proximal_logprobs=tuple(near(row) for row in logprobs),
         dependency=tuple(rng.random(len(row)).astype(np.float32) for row in logprobs),
         token_weights=tuple(
             # Heavier where the reward is higher, or the loss would be a sum of nearly nothing.
@@ -186,7 +191,7 @@ def _leases(groups):
 
 def _config(ranks, stage):
     # A large eps makes AdamW's step smooth in the gradient: without it the sign of rounding noise decides.
-    optimizer = {"lr": 0.05, "eps": 0.1, "grad_clip": 0.2, "warmup_steps": 2}
+    optimizer = {"lr": 0.05, "eps": 0.1, "grad_clip": GRAD_CLIP, "warmup_steps": 2}
     learner = {
         "replicas": ranks,
         "zero_stage": stage,
@@ -302,7 +307,8 @@ def test_loss_and_gradients_do_not_depend_on_ranks_or_micro_batches(two_ranks, r
 
 def test_parameters_are_equal_at_every_zero_stage(two_ranks, reference):
     found, expected = two_ranks[0], reference[0]
-    assert any(m["grad_norm"] > 0.2 for m in expected.metrics), "clipping must have had work to do"
+    norms = [m["grad_norm"] for m in expected.metrics]
+    assert max(norms) > GRAD_CLIP, f"clipping must have had work to do, norms were {norms}"
     moved = [name for name, value in expected.final_weights.items() if name.startswith("model.visual")]
     assert moved
     for name in moved:

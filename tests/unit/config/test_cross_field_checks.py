@@ -49,7 +49,7 @@ COMBINATIONS = [
     ("scorer: {gpus: 1.5}", "c.yaml:1:16: scorer.gpus: must be a whole number or below 1, got 1.5"),
     (
         "learner: {gpus: 2}",
-        "c.yaml:1:17: learner.gpus: must be 0 or 1, a rank drives at most one device, got 2.0",
+        "c.yaml:1:17: learner.gpus: must be at most 1, a rank drives at most one device, got 2.0",
     ),
     (
         "learner: {optimizer: {betas: [0.9, 1]}}",

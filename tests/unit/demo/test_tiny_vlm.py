@@ -11,6 +11,7 @@ from pgpo_async.demo import tiny_vlm
 from pgpo_async.demo.sampling import boxed_answer, generate, sampled_accuracy
 from pgpo_async.demo.shapes import ANSWERS, question_kind, shapes_example
 from pgpo_async.demo.tiny_vlm import tiny_vlm_path
+from pgpo_async.demo.tokenizer import train_tokenizer
 from pgpo_async.demo.warm_start import open_image, prompt_text, supervised_batch
 
 MAX_FOLDER_BYTES = 3 << 20
@@ -55,6 +56,11 @@ def test_the_build_record_lies_inside_the_promised_window() -> None:
     assert 0.38 <= record["sampled_accuracy"] <= 0.50
     assert record["format_rate"] >= 0.95
     assert record["num_measured_samples"] >= 400
+
+
+def test_the_shipped_tokenizer_is_what_the_build_trains() -> None:
+    shipped = (tiny_vlm_path() / "tokenizer.json").read_text()
+    assert json.loads(shipped) == json.loads(train_tokenizer().backend_tokenizer.to_str())
 
 
 def test_generation_stops_at_the_end_of_the_turn(model: Any, processor: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_activation_checkpointing_changes_neither_log_probs_nor_gradients(
 
 
 def test_two_models_in_turns_do_not_mix_up_borders(
-    policy: PolicyModel, collators: dict[str, Collator], mixed_sequences: list[PolicySequence], step: Step
+    policy: PolicyModel, collators: dict[str, Collator], mixed_sequences: list[PolicySequence]
 ) -> None:
     first, second = collators["packed"](mixed_sequences[:3]), collators["packed"](mixed_sequences[3:])
     expected = [policy(first).detach(), policy(second).detach()]
@@ -157,8 +158,8 @@ def test_the_packed_row_restarts_at_each_sequence_and_keeps_rotary_positions(
     collators: dict[str, Collator], policy: PolicyModel, mixed_sequences: list[PolicySequence]
 ) -> None:
     inputs: Any = collators["packed"](mixed_sequences, blind=True)
-    borders = (inputs.position_ids[0, 0] == 0).nonzero()[:, 0].tolist() + [inputs.num_tokens]
-    lengths = [b - a for a, b in zip(borders, borders[1:], strict=False)]
+    borders = [*(inputs.position_ids[0, 0] == 0).nonzero()[:, 0].tolist(), inputs.num_tokens]
+    lengths = [b - a for a, b in pairwise(borders)]
     expected = sorted(collators["packed"].num_tokens(s, blind=True) for s in mixed_sequences)
     assert lengths == expected
     rotary = inputs.position_ids[1:, 0]

@@ -72,9 +72,7 @@ def test_token_ids_that_the_model_cannot_mean_are_refused(
     collate, plain = collators["packed"], make_sequence([3], 5)
     for token in (policy.config.image_token_id, policy.config.video_token_id):
         response = np.array([20, token, 21], np.int32)
-        with pytest.raises(
-            ValueError, match=f"must not hold the image or video placeholder, got token {token}"
-        ):
+        with pytest.raises(ValueError, match=f"image or video placeholder, got token {token}"):
             collate([plain, replace(plain, response_token_ids=response)])
     video = np.array([20, policy.config.video_token_id, 21], np.int32)
     with pytest.raises(ValueError, match="must not hold video tokens"):

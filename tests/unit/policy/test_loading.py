@@ -62,7 +62,7 @@ def test_image_limits_replace_the_processors_own(model_folder: Path) -> None:
     own, limited = load_processor(str(model_folder)), load_processor(str(model_folder), max_pixels=90_000)
     assert limited.image_processor.size["longest_edge"] == 90_000
     assert limited.image_processor.size["shortest_edge"] == own.image_processor.size["shortest_edge"]
-    with pytest.raises(ConfigError, match="min_pixels must be at most model.max_pixels, got 90 above 80"):
+    with pytest.raises(ConfigError, match=r"min_pixels must be at most .*, got 90 above 80"):
         load_processor(str(model_folder), min_pixels=90, max_pixels=80)
 
 
@@ -93,10 +93,7 @@ def test_models_whose_blind_pass_is_not_known_to_be_exact_are_refused(
 def test_a_sliding_window_is_refused(model_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    config["text_config"] |= {
-        "use_sliding_window": True,
-        "layer_types": ["full_attention", "sliding_attention"],
-    }
+    config["text_config"]["layer_types"] = ["full_attention", "sliding_attention"]
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="full attention in all layers"):
         load_policy(str(folder), dtype="float32")
