@@ -16,6 +16,7 @@ from pgpo_async.actors.generator import Generator
 from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.reward import RewardWorker
 from pgpo_async.actors.scorer import Scorer
+from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_actor import StoreActor
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.pipeline import RoleConfig
@@ -25,7 +26,7 @@ from pgpo_async.data.sources import open_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.orchestration.admission import Admission
-from pgpo_async.orchestration.leftovers import clean_before, clean_up
+from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.placement import CONTROL_CPUS, local_cpus, plan_placement
 from pgpo_async.policy.loading import resolve_model_path
 
@@ -47,6 +48,8 @@ class Cluster:
         self.store: Any = None
         self.learner: LearnerGroup | None = None
         self._loops: dict[Any, str] = {}
+        # Held by the driver too, so that the folder is nobody's only when the whole run is dead.
+        self._staging: NodeStaging | None = None
 
     def start(self, say: Callable[[str], None]) -> None:
         """Bring every actor up. Raises ConfigError for resources that do not exist, StageFailed else."""
@@ -55,6 +58,7 @@ class Cluster:
         resolve_model_path(config.model.path)
         source = open_source(config.data.source, split="train", seed=config.data.seed)
         clean_before()
+        self._staging = NodeStaging(self.run_id)
         self._connect()
         plan_placement(config).check(ray.cluster_resources())
         say("starting: replay queue, weight store, rewards, scorers, learner, generators")
@@ -114,6 +118,7 @@ class Cluster:
         pending |= {actor.start.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
         self.learner = start_group(self.config, self._make_rank)
         await_all(pending, timeout_s, "to start")
+        note_segments(self.run_id, RUN_ID_VARIABLE)
 
     def _make_rank(self, rank: int, world_size: int) -> Any:
         config = self.config
@@ -156,11 +161,15 @@ class Cluster:
 
     def stop(self, *, at_once: bool = False) -> list[str]:
         """Stop everything; return a line for each thing that had to be removed by force."""
+        if self._staging is None:
+            return []
+        segments = note_segments(self.run_id, RUN_ID_VARIABLE)
         if ray.is_initialized():
             if not at_once:
                 self._close_actors()
             ray.shutdown()
-        return clean_up(self.run_id, RUN_ID_VARIABLE)
+        self._staging.close()
+        return clean_up(self.run_id, RUN_ID_VARIABLE, segments=segments)
 
     def _close_actors(self) -> None:
         closing = [a.close.remote() for a in (*self.generators, *self.scorers, *self.rewards)]

@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import ray
 import torch
@@ -24,6 +23,7 @@ from pgpo_async.data.sources import open_source
 from pgpo_async.demo.shapes import shapes_example
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import RUN_ID_VARIABLE, Cluster
+from pgpo_async.orchestration.leftovers import processes_of
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.policy.loading import load_policy
@@ -255,21 +255,10 @@ def take_out_cache_reset(generator):
 
 
 def test_every_role_is_a_process_of_its_own_and_all_are_found_by_the_run_id(loop):
-    found = [
-        process
-        for process in psutil.process_iter()
-        if process.pid != psutil.Process().pid and has_run_id(process, loop.run_folder.run_id)
-    ]
+    found = processes_of(loop.run_folder.run_id, RUN_ID_VARIABLE)
     roles = {process.cmdline()[0] for process in found if process.cmdline()}
     for role in ("Generator", "Scorer", "LearnerWorker", "QueueActor", "StoreActor", "RewardWorker"):
         assert any(name.startswith(f"ray::{role}") for name in roles), (role, roles)
-
-
-def has_run_id(process, run_id):
-    try:
-        return process.environ().get(RUN_ID_VARIABLE) == run_id
-    except psutil.Error:
-        return False
 
 
 def test_held_out_prompts_are_not_among_the_training_prompts():

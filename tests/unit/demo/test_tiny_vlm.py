@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +125,9 @@ def test_greedy_answers_are_well_formed_and_plausible(model: Any, processor: Any
 
 
 def test_sampled_accuracy_leaves_room_to_learn(model: Any, processor: Any) -> None:
-    started = time.monotonic()
     measured = sampled_accuracy(model, processor, num_prompts=200, samples_per_prompt=2, seed=2)
     assert 0.35 <= measured.accuracy <= 0.55
     assert measured.format_rate >= 0.95
-    assert time.monotonic() - started < 60
 
 
 def test_the_image_decides_the_answer(model: Any, processor: Any) -> None:
