@@ -39,7 +39,7 @@ from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.policy.loading import load_processor, resolve_model_path
 
-POLL_S = 5.0
+POLL_S = 2.0
 # Longest a prompt waits here for weights that are fresh enough for it.
 FRESH_WEIGHTS_S = 60.0
 
@@ -91,7 +91,10 @@ class Generator:
                     task.result()
                 groups -= done
         finally:
-            for task in (follower, *groups):
+            # Not in the middle of an update: an engine with half of its new weights is of no more use.
+            async with self._loading:
+                follower.cancel()
+            for task in groups:
                 task.cancel()
             await asyncio.gather(follower, *groups, return_exceptions=True)
 

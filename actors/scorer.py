@@ -29,7 +29,7 @@ from pgpo_async.policy.loading import load_policy, load_processor, resolve_model
 from pgpo_async.policy.passes import score_sequences
 from pgpo_async.policy.weight_files import read_version
 
-POLL_S = 5.0
+POLL_S = 2.0
 CALL_TIMEOUT_S = 120.0
 
 

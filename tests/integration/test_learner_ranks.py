@@ -199,7 +199,7 @@ def _config(ranks, stage):
         "cpus": 0.5,
         "optimizer": optimizer,
         "micro_batch_tokens": ONE_PASS,
-        "step_timeout_s": 120.0,
+        "step_timeout_s": 300.0,
     }
     return RunConfig.model_validate(
         {
