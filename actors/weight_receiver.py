@@ -16,6 +16,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from pgpo_async.contracts import WeightError, content_hash
@@ -70,8 +71,14 @@ class StagedWeightTransferEngine(WeightTransferEngine[StagedInitInfo, StagedUpda
         self.model.load_weights(read_version(Path(update_info.folder)))
 
     def finish_weight_update(self) -> None:
-        """Close the layers: repack, keep the parameters' addresses."""
+        """Close the layers: repack, keep the parameters' addresses.
+
+        A head tied to the embedding gets no weights of its own, so the reload leaves it alone; where heads
+        are repacked (on the CPU) it would go on computing with the old ones.
+        """
         finalize_layerwise_reload(self.model, self.model_config)
+        for head in _tied_heads(self.model, self.model_config):
+            head.quant_method.process_weights_after_loading(head)
 
     def shutdown(self) -> None:
         """Nothing is held between updates."""
@@ -93,10 +100,25 @@ class WeightReadback:
         model = self.model_runner.get_model()  # type: ignore[attr-defined]
         if self.model_config.hf_config.model_type not in ("qwen2_5_vl",):  # type: ignore[attr-defined]
             raise WeightError("weights can be read back for qwen2_5_vl only")
-        return {
+        checksums = {
             name: content_hash(_raw_bytes(_read_back(model, name, tensor)))
             for name, tensor in read_version(Path(folder))
         }
+        _check_tied_heads(model, self.model_config)  # type: ignore[attr-defined]
+        return checksums
+
+
+def _tied_heads(model: torch.nn.Module, model_config: Any) -> list[Any]:
+    if not getattr(model_config.hf_text_config, "tie_word_embeddings", False):
+        return []
+    return [module for module in model.modules() if isinstance(module, ParallelLMHead)]
+
+
+def _check_tied_heads(model: torch.nn.Module, model_config: Any) -> None:
+    embeddings: list[Any] = [m for m in model.modules() if type(m) is VocabParallelEmbedding]
+    for head in _tied_heads(model, model_config):
+        if not any(torch.equal(_whole(head, "weight"), embedding.weight) for embedding in embeddings):
+            raise WeightError("the engine's tied head computes with other weights than its embedding has")
 
 
 def _read_back(model: Any, name: str, like: torch.Tensor) -> torch.Tensor:
@@ -125,9 +147,10 @@ def _fused_offset(module: Any, part: int) -> int:
 
 def _whole(module: Any, leaf: str) -> torch.Tensor:
     tensor: torch.Tensor = getattr(module, leaf)
-    if tensor.numel() or not hasattr(module, "cpu_linear"):
+    if leaf != "weight" or not hasattr(module, "cpu_linear") or type(module) is VocabParallelEmbedding:
         return tensor.detach()
-    eye = torch.eye(module.input_size_per_partition, dtype=tensor.dtype)
+    size = module.embedding_dim if isinstance(module, ParallelLMHead) else module.input_size_per_partition
+    eye = torch.eye(size, dtype=tensor.dtype)
     rows: torch.Tensor = module.cpu_linear(eye, tensor, None)
     return rows.T.contiguous()
 

@@ -34,7 +34,6 @@ from pgpo_async.contracts import (
     StageFailed,
     VersionSpan,
     WeightError,
-    decode,
     encode,
 )
 from pgpo_async.demo.shapes import shapes_example, user_text
@@ -239,7 +238,7 @@ def _with_nan(groups):
 def _run(group, batches, folder, *, small_passes, with_nan):
     metrics, gradients, nan_metrics, before, after = [], [], {}, {}, {}
     for step, groups in enumerate(batches):
-        _ask(group, "set_budget", SMALL_PASSES if small_passes and step == 1 else ONE_PASS)
+        _ask(group, "set_budget", SMALL_PASSES if small_passes and step >= 1 else ONE_PASS)
         if step == 2 and with_nan:
             before = _ask(group, "weights")
             nan_metrics = group.train_step(_leases(_with_nan(groups)), step)
@@ -296,7 +295,8 @@ def _assert_close(found, expected, *, relative=1e-5):
 def test_loss_and_gradients_do_not_depend_on_ranks_or_micro_batches(two_ranks, reference):
     found, expected = two_ranks[0], reference[0]
     assert [m["num_micro_batches"] for m in expected.metrics] == [1, 1, 1]
-    assert found.metrics[1]["num_micro_batches"] > 1
+    # Step 1 gives one rank an image and the other none, step 2 gives them three groups and two.
+    assert all(m["num_micro_batches"] > 1 for m in found.metrics[1:])
     for mine, whole in zip(found.metrics, expected.metrics, strict=True):
         times = {name for name in mine if name.endswith("_s")}
         for name in set(mine) - times - {"num_micro_batches"}:
@@ -345,6 +345,15 @@ def test_a_group_that_cannot_be_read_drops_the_step_and_leaves_the_ranks_working
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+def test_a_version_that_is_not_new_is_refused_and_the_ranks_live_on(two_ranks):
+    group = two_ranks[1]
+    with pytest.raises(WeightError, match="version must be above the last submitted, 2, got 2"):
+        group.publish(2)
+    group.publish(3)
+    assert group.flush(30.0) == 3
+    assert [line.split(" (")[0] for line in group.status(30.0)] == [f"rank {i} is at: idle" for i in range(2)]
+
+
 def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(two_ranks, batches, tmp_path):
     group: LearnerGroup = two_ranks[1]
     config = group._config
@@ -367,6 +376,7 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(two_ranks,
     try:
         _tamper_and_refuse(other, tmp_path / "checkpoints")
         assert other.load(folder) == 3
+        _ask(other, "set_budget", SMALL_PASSES)
         metrics = other.train_step(_leases(batches[0]), 3)
         assert metrics["loss"] == expected["loss"]
         assert metrics["grad_norm"] == expected["grad_norm"]
@@ -423,7 +433,3 @@ def test_a_stopped_rank_fails_the_step_after_its_time_limit(reference, batches):
     assert time.monotonic() - started_s < 10
     assert failure.value.role == "learner"
     assert _gone([pid])
-
-
-def test_encoded_groups_survive_the_way_to_the_learner(batches):
-    assert decode(encode(batches[0][0])) == batches[0][0]
