@@ -6,11 +6,15 @@ is why `join_ranks` must run before anything else imports deepspeed. Called by `
 
 import os
 import socket
+import sys
+import types
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
+
+_MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 
 
 def free_port() -> int:
@@ -44,6 +48,7 @@ def join_ranks(
 
 def import_deepspeed() -> Any:
     """DeepSpeed, with only its warnings on the log."""
+    _leave_out_muon()
     import deepspeed
 
     deepspeed.utils.logger.setLevel("WARNING")
@@ -93,3 +98,10 @@ def _limit_all_groups(timeout_s: float) -> None:
     limit = timedelta(seconds=timeout_s)
     for name in ("default_pg_timeout", "default_pg_nccl_timeout"):
         setattr(distributed_c10d, name, limit)
+
+
+def _leave_out_muon() -> None:
+    """Keep DeepSpeed from compiling its Muon kernels (3 s a rank) only to ask whether our AdamW is a Muon."""
+    stand_in = types.ModuleType(_MUON)
+    stand_in.MuonWithAuxAdam = type("MuonWithAuxAdam", (), {})  # type: ignore[attr-defined]
+    sys.modules.setdefault(_MUON, stand_in)

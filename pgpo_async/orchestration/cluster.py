@@ -21,14 +21,13 @@ from pgpo_async.actors.store_actor import StoreActor
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import StageFailed, WaitTimeout
+from pgpo_async.contracts import ConfigError, StageFailed, WaitTimeout
 from pgpo_async.data.sources import open_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.orchestration.admission import Admission
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.placement import CONTROL_CPUS, local_cpus, plan_placement
-from pgpo_async.policy.loading import resolve_model_path
 
 RUN_ID_VARIABLE = "PGPO_ASYNC_RUN_ID"
 CALL_TIMEOUT_S = 120.0
@@ -54,8 +53,6 @@ class Cluster:
     def start(self, say: Callable[[str], None]) -> None:
         """Bring every actor up. Raises ConfigError for resources that do not exist, StageFailed else."""
         config = self.config
-        # Fails here, with the field's name, rather than in an actor far away.
-        resolve_model_path(config.model.path)
         source = open_source(config.data.source, split="train", seed=config.data.seed)
         clean_before()
         self._staging = NodeStaging(self.run_id)
@@ -203,5 +200,7 @@ def await_all(pending: dict[Any, str], timeout_s: float, what: str) -> None:
         try:
             ray.get(ready[0])
         except Exception as error:
+            if isinstance(plain(error), ConfigError):
+                raise plain(error) from None
             name = pending[ready[0]]
             raise StageFailed(f"{name} failed {what}: {plain(error)}", role=name.split("-")[0]) from error

@@ -18,9 +18,11 @@ def launch_run(config: RunConfig, *, dry_run: bool = False) -> int:
     if dry_run:
         console.print(plan_placement(config).table())
         return 0
+    from pgpo_async.orchestration.preflight import check_inputs
     from pgpo_async.orchestration.run import Run
     from pgpo_async.orchestration.run_folder import RunFolder
 
+    check_inputs(config)
     folder = RunFolder(config)
     console.print(f"run folder: {folder.path}", soft_wrap=True)
     return Run(config, folder, console).run()

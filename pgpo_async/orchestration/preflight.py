@@ -1,0 +1,28 @@
+"""What can be known to be wrong before anything is started or written: missing models and data."""
+
+from collections.abc import Callable
+
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import ConfigError
+from pgpo_async.data.sources import open_source
+from pgpo_async.policy.loading import resolve_model_path
+
+
+def check_inputs(config: RunConfig) -> None:
+    """Raise ConfigError with everything that is missing, each with its field."""
+    checks: dict[str, Callable[[], object]] = {
+        "model.path": lambda: resolve_model_path(config.model.path),
+        "data.source": lambda: open_source(config.data.source, split="train", seed=config.data.seed),
+    }
+    if config.evaluation.num_prompts:
+        checks["evaluation.source"] = lambda: open_source(
+            config.evaluation.source, split="heldout", seed=config.data.seed
+        )
+    issues: list[str] = []
+    for field, check in checks.items():
+        try:
+            check()
+        except ConfigError as error:
+            issues += [issue if field in issue else f"{field}: {issue}" for issue in error.issues]
+    if issues:
+        raise ConfigError(issues)
