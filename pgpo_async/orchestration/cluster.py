@@ -50,13 +50,17 @@ class Cluster:
         # Held by the driver too, so that the folder is nobody's only when the whole run is dead.
         self._staging: NodeStaging | None = None
 
-    def start(self, say: Callable[[str], None]) -> None:
-        """Bring every actor up. Raises ConfigError for resources that do not exist, StageFailed else."""
+    def start(self, say: Callable[[str], None], connected: Callable[[], None] = lambda: None) -> None:
+        """Bring every actor up; `connected` is called as soon as Ray is there.
+
+        Raises ConfigError for resources that do not exist, StageFailed for an actor that cannot start.
+        """
         config = self.config
         source = open_source(config.data.source, split="train", seed=config.data.seed)
         clean_before()
         self._staging = NodeStaging(self.run_id)
         self._connect()
+        connected()
         plan_placement(config).check(ray.cluster_resources())
         say("starting: replay queue, weight store, rewards, scorers, learner, generators")
         self._make_control(source)

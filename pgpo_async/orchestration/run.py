@@ -63,7 +63,7 @@ class Run:
 
     def _start_and_train(self, stop: StopSignal) -> None:
         config, cluster, figures = self._config, self._cluster, self._figures
-        cluster.start(self._progress.phase)
+        cluster.start(self._progress.phase, connected=stop.install)
         self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s; asking held-out prompts")
         figures.accuracy_before = self._evaluate(version=0)
         self._loop = RunLoop(config, cluster, self._folder, self._progress, lambda: stop.requested)

@@ -21,9 +21,14 @@ class StopSignal:
         self._former: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
-        for number in SIGNALS:
-            self._former[number] = signal.signal(number, self._on_signal)
+        self._former = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
         return self
+
+    def install(self) -> None:
+        """Take the signals (again: connecting to Ray replaces the handlers by its own)."""
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
