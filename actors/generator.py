@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from pgpo_async.actors.engine import RolloutEngine, Sampling
-from pgpo_async.actors.errors import plain
 from pgpo_async.actors.group_maker import GroupMaker
 from pgpo_async.actors.queue_types import Reservation
 from pgpo_async.actors.staging import NodeStaging
@@ -35,6 +34,7 @@ from pgpo_async.contracts import (
     RolloutGroup,
     encode,
 )
+from pgpo_async.contracts.errors import plain
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.policy.loading import load_processor, resolve_model_path

@@ -1,7 +1,8 @@
 """How far vLLM's log-probs are from the trainer's where the weights are the same.
 
-Mismatch KL (DESIGN section 7): mean k3 between behaviour and proximal log-probs over the tokens that were
-sampled by the very version that scores them. A missed weight update or a differing kernel shows here first.
+Mismatch KL (DESIGN section 7): mean k3 between behaviour and proximal log-probs over the responses that were
+sampled whole by the very version that scores them. A missed weight update or a differing kernel shows here
+first.
 """
 
 from collections.abc import Sequence
@@ -24,22 +25,21 @@ class MismatchMeter:
     def add(
         self, groups: Sequence[RolloutGroup], sighted: Sequence[npt.NDArray[np.float32]], version: int
     ) -> None:
-        """Add the tokens of `groups` that `version` sampled; `sighted` has a float32 [T] for each rollout."""
+        """Add the responses that `version` alone sampled; `sighted` has a float32 [T] for each rollout."""
         rollouts = [rollout for group in groups for rollout in group.rollouts]
         for rollout, proximal in zip(rollouts, sighted, strict=True):
-            fresh = _sampled_by(rollout, version)
-            behaviour = torch.from_numpy(rollout.behaviour_logprobs[fresh])[None]
-            values = k3(behaviour, torch.from_numpy(proximal[fresh])[None])
-            self._sum += float(values.sum())
-            self._num_tokens += int(fresh.sum())
+            if _is_fresh(rollout, version):
+                values = k3(
+                    torch.from_numpy(rollout.behaviour_logprobs)[None], torch.from_numpy(proximal)[None]
+                )
+                self._sum += float(values.sum())
+                self._num_tokens += len(proximal)
 
     def totals(self) -> dict[str, float]:
         """Return the sum and the number of tokens, to be added over scorers."""
         return {"mismatch_sum": self._sum, "mismatch_tokens": self._num_tokens}
 
 
-def _sampled_by(rollout: Rollout, version: int) -> npt.NDArray[np.bool_]:
-    fresh = np.zeros(len(rollout.response_token_ids), dtype=bool)
-    for span in rollout.version_spans:
-        fresh[span.start : span.end] = span.version == version
-    return fresh
+def _is_fresh(rollout: Rollout, version: int) -> bool:
+    # The tokens after an update in flight attend to keys and values that the older weights made.
+    return {span.version for span in rollout.version_spans} == {version}

@@ -15,7 +15,6 @@ import numpy as np
 import ray
 import torch
 
-from pgpo_async.actors.errors import plain
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import check_known, stage_newest
@@ -23,6 +22,7 @@ from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.algorithms.visual_dependency import token_visual_dependency
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
+from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.policy.inputs import Collator, sequences_of
 from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path

@@ -13,8 +13,9 @@ import ray
 
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import ConfigError, GroupHeader, LeaseError, StageFailed, WeightError
+from pgpo_async.contracts.errors import plain
 from pgpo_async.learner.batching import assign_groups, loss_normalizer, num_train_tokens
-from pgpo_async.learner.rank_errors import describe, plain, root_cause
+from pgpo_async.learner.rank_errors import describe, root_cause
 
 ACTOR_OPTIONS: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}
 """For `ray.remote(LearnerWorker).options(...)`: status is answered during a step; no rank is remade alone."""

@@ -6,12 +6,6 @@ from typing import Any
 import ray
 
 
-def plain(error: BaseException) -> BaseException:
-    """The error as it was raised in the other process, without Ray's traceback around it."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error
-
-
 def root_cause(errors: Mapping[int, BaseException]) -> tuple[int, BaseException]:
     """The rank and error to name: a dead process before what its peers say of the lost connection."""
     assert errors, "there must be an error to name"

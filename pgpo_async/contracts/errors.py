@@ -31,6 +31,12 @@ class PgpoError(Exception):
         return _rebuild, (type(self), self.message, self._fields)
 
 
+def plain(error: BaseException) -> BaseException:
+    """Return an error as it was raised in the other process, without what Ray wraps around it."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
 def _rebuild(kind: type[PgpoError], message: str, fields: dict[str, Any]) -> PgpoError:
     error = kind.__new__(kind)
     PgpoError.__init__(error, message, **fields)

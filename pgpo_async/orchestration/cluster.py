@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 
-from pgpo_async.actors.errors import plain
 from pgpo_async.actors.generator import Generator
 from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.reward import RewardWorker
@@ -22,6 +21,7 @@ from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed, WaitTimeout
+from pgpo_async.contracts.errors import plain
 from pgpo_async.data.sources import open_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.learner.worker import LearnerWorker
