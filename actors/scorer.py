@@ -19,14 +19,14 @@ from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import check_known, stage_newest
 from pgpo_async.algorithms.shaping import make_shaper
-from pgpo_async.algorithms.visual_dependency import token_visual_dependency
+from pgpo_async.algorithms.visual_dependency import exact_visual_dependency, token_visual_dependency
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
 from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.busy import BusyClock
-from pgpo_async.policy.inputs import Collator, sequences_of
+from pgpo_async.policy.inputs import Collator, prompt_group
 from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
-from pgpo_async.policy.passes import score_sequences
+from pgpo_async.policy.passes import GroupScores, Passes, score_groups
 from pgpo_async.policy.weight_files import read_version
 
 POLL_S = 2.0
@@ -50,6 +50,10 @@ class Scorer:
         self._num_updates = 0
         self._mismatch = MismatchMeter()
         self._shaper = make_shaper(config.algorithm.shaper.name, **config.algorithm.shaper.parameters())
+        self._passes: Passes = "sighted"
+        if "blind" in self._shaper.needs:
+            exact = config.algorithm.dependency.estimator == "exact"
+            self._passes = "exact" if exact else "sighted_blind"
 
     def start(self) -> None:
         """Load the model onto this actor's device."""
@@ -59,7 +63,13 @@ class Scorer:
         path = resolve_model_path(model.path)
         processor = load_processor(path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self._policy = load_policy(path, dtype=model.dtype, device=self._device, train_vision_tower=False)
+        self._policy = load_policy(
+            path,
+            dtype=model.dtype,
+            device=self._device,
+            train_vision_tower=False,
+            attention=model.attention,
+        )
         self._policy.eval()
         self._collate = Collator(processor, self._policy.config)
         self._waiting_for = "run"
@@ -110,39 +120,31 @@ class Scorer:
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """Score groups in shared passes, with the weights loaded now."""
-        sequences = [sequence for group in groups for sequence in sequences_of(group)]
-        sighted = self._pass(sequences, blind=False)
-        blind = self._pass(sequences, blind=True)
-        self._mismatch.add(groups, sighted, self._version)
-        mask = _mask([len(row) for row in sighted])
-        dependency = token_visual_dependency(_padded(sighted, mask), _padded(blind, mask), mask)
-        has_image = torch.tensor([bool(sequence.images) for sequence in sequences])
-        scored, start = [], 0
-        for group in groups:
-            rows = slice(start, start + len(group.rollouts))
-            start = rows.stop
-            shaped = self._shaper.shape(dependency[rows], mask[rows], has_image[rows])
-            lengths = [len(row) for row in sighted[rows]]
-            scored.append(
-                ScoredGroup(
-                    group=group,
-                    proximal_logprobs=tuple(sighted[rows]),
-                    dependency=_rows(dependency[rows], lengths),
-                    token_weights=_rows(shaped.weights_BT, lengths),
-                    scorer_version=self._version,
-                    metrics={name: float(value) for name, value in shaped.metrics.items()},
-                )
-            )
-        return scored
-
-    def _pass(self, sequences: Sequence[Any], *, blind: bool) -> list[np.ndarray]:
-        return score_sequences(
+        results = score_groups(
             self._policy,
             self._collate,
-            sequences,
+            [prompt_group(group) for group in groups],
             pass_tokens=self._config.scorer.pass_tokens,
+            passes=self._passes,
             temperature=self._config.generation.temperature,
-            blind=blind,
+        )
+        self._mismatch.add(groups, [row for result in results for row in result.sighted], self._version)
+        return [self._scored(group, result) for group, result in zip(groups, results, strict=True)]
+
+    def _scored(self, group: RolloutGroup, scores: GroupScores) -> ScoredGroup:
+        lengths = [len(row) for row in scores.sighted]
+        mask_BT = _mask(lengths)
+        dependency_BT = _dependency(scores, mask_BT)
+        has_image_B = torch.full((len(lengths),), bool(group.prompt.images))
+        shaped = self._shaper.shape(dependency_BT, mask_BT, has_image_B)
+        seen_BT = torch.full(mask_BT.shape, torch.nan) if dependency_BT is None else dependency_BT
+        return ScoredGroup(
+            group=group,
+            proximal_logprobs=scores.sighted,
+            dependency=_rows(seen_BT, lengths),
+            token_weights=_rows(shaped.weights_BT, lengths),
+            scorer_version=self._version,
+            metrics={name: float(value) for name, value in shaped.metrics.items()},
         )
 
     def load_newest(self) -> int:
@@ -189,6 +191,14 @@ def _unscored(item: RolloutGroup | ScoredGroup) -> RolloutGroup:
 def _mask(lengths: Sequence[int]) -> torch.Tensor:
     width = max(lengths, default=0)
     return torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
+
+
+def _dependency(scores: GroupScores, mask_BT: torch.Tensor) -> torch.Tensor | None:
+    if scores.kl is not None:
+        return exact_visual_dependency(_padded(scores.kl, mask_BT), mask_BT)
+    if scores.blind is None:
+        return None
+    return token_visual_dependency(_padded(scores.sighted, mask_BT), _padded(scores.blind, mask_BT), mask_BT)
 
 
 def _padded(rows: Sequence[np.ndarray], mask_BT: torch.Tensor) -> torch.Tensor:

@@ -13,12 +13,18 @@ from pgpo_async.contracts import GroupHeader
 LossMean = Literal["token_mean", "sequence_mean"]
 
 
-def num_train_tokens(header: GroupHeader) -> int:
-    """Tokens that the text model works on for a group: the prompt once a response, and the responses."""
-    return header.num_rollouts * header.num_prompt_tokens + header.num_response_tokens
+def group_cost(header: GroupHeader, pair_cost: float = 0.0) -> float:
+    """A group's work in the text model, in tokens: the prompt once, the responses, and what attends to what.
+
+    `pair_cost` is `ModelWork.pair_cost`. The header knows the responses' tokens in all; they count as equally
+    long.
+    """
+    prompt, responses = header.num_prompt_tokens, header.num_response_tokens
+    own = prompt**2 / 2 + responses**2 / (2 * max(1, header.num_rollouts))
+    return prompt + responses + pair_cost * (own + prompt * responses)
 
 
-def assign_groups(num_tokens: Sequence[int], world_size: int) -> list[list[int]]:
+def assign_groups(costs: Sequence[float], world_size: int) -> list[list[int]]:
     """Indices of the groups of each rank, rising; every group once; the same answer for the same input.
 
     Largest group first to the least loaded rank (ties: the lower index, the lower rank), which leaves no rank
@@ -30,11 +36,11 @@ def assign_groups(num_tokens: Sequence[int], world_size: int) -> list[list[int]]
         raise ValueError(f"world_size must be at least 1, got {world_size}")
     ranks: list[list[int]] = [[] for _ in range(world_size)]
     # Counted as at least 1, so that empty groups spread too; the tuple orders by load, then rank.
-    loads = [(0, rank) for rank in range(world_size)]
-    for index in sorted(range(len(num_tokens)), key=lambda i: (-num_tokens[i], i)):
+    loads = [(0.0, rank) for rank in range(world_size)]
+    for index in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
         load, rank = heapq.heappop(loads)
         ranks[rank].append(index)
-        heapq.heappush(loads, (load + max(1, num_tokens[index]), rank))
+        heapq.heappush(loads, (load + max(1.0, costs[index]), rank))
     return [sorted(indices) for indices in ranks]
 
 

@@ -17,7 +17,12 @@ def deepspeed_config(
 ) -> dict[str, Any]:
     """The configuration for `deepspeed.initialize`."""
     bucket = max(1, min(num_parameters, MAX_BUCKET_ELEMENTS))
+    offload: dict[str, Any] = {}
+    if config.learner.offload_optimizer:
+        offload = {"offload_optimizer": {"device": "cpu", "pin_memory": config.learner.gpus > 0}}
     return {
+        # Our torch AdamW works on the host too; DeepSpeed's own would have to be compiled.
+        "zero_force_ds_cpu_optimizer": False,
         # One "sample" a rank and micro-batch: DeepSpeed only checks that these three agree.
         "train_batch_size": world_size,
         "train_micro_batch_size_per_gpu": 1,
@@ -34,6 +39,7 @@ def deepspeed_config(
             # Norms and biases stay whole on every rank; weight matrices are divided even in a small model.
             "stage3_param_persistence_threshold": 10 * hidden_size,
             "overlap_comm": config.learner.gpus > 0,
+            **offload,
         },
         "steps_per_print": None,
         "wall_clock_breakdown": False,

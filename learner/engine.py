@@ -1,7 +1,7 @@
 """One rank of the learner: the policy under DeepSpeed, and one optimizer step on it.
 
-    plan: cut and collate (no collective)  ->  agree: is every rank ready, how many micro-batches  ->
-    per micro-batch: forward, loss, backward  ->  sums over ranks  ->  clip, update (or skip)
+    plan: check and cut (no collective)  ->  agree: is every rank ready, how many micro-batches  ->
+    per micro-batch: collate (ahead), forward, loss, backward  ->  sums over ranks  ->  clip, update (or skip)
 
 Owns the model, the optimizer and the step. Not what is sent where (`worker`, `group`), nor checkpoints, nor
 publication. Everything here runs in one thread of one process; every rank must call the same methods in the
@@ -23,8 +23,9 @@ from pgpo_async.learner.loss_inputs import micro_batch_loss
 from pgpo_async.learner.micro_batches import MicroBatch, StepWork, plan_step, stand_in
 from pgpo_async.learner.schedule import learning_rate
 from pgpo_async.learner.step_metrics import StepSums, means
-from pgpo_async.policy.inputs import Collator
+from pgpo_async.policy.inputs import Collator, PolicyInputs
 from pgpo_async.policy.loading import load_policy, load_processor
+from pgpo_async.policy.logprobs import TokenScores
 from pgpo_async.policy.model import PolicyModel
 
 
@@ -46,6 +47,7 @@ class LearnerEngine:
             device=device,
             train_vision_tower=model.train_vision_tower,
             activation_checkpointing=config.learner.activation_checkpointing,
+            attention=model.attention,
         ).train()
         self.processor = load_processor(model.path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
         self._collator = Collator(self.processor, self.policy.config)
@@ -65,9 +67,9 @@ class LearnerEngine:
         return torch.distributed.get_world_size()
 
     def plan(self, batch: TrainBatch) -> StepWork:
-        """Check, cut and collate this rank's batch. Local; raises ValueError, see `plan_step`."""
-        self.activity.set(f"collation of step {batch.step}")
-        return plan_step(batch, self.config, self._collator)
+        """Check and cut this rank's batch. Local; raises ValueError, see `plan_step`."""
+        self.activity.set(f"plan of step {batch.step}")
+        return plan_step(batch, self.config, self._collator, pair_cost=self.policy.work.pair_cost)
 
     def train_step(self, work: StepWork | None, problem: str = "no work") -> dict[str, float]:
         """One optimizer step over all ranks; collective.
@@ -77,17 +79,20 @@ class LearnerEngine:
         updated on any and `skipped_step` is 1.
 
         With `work` None this rank has no batch, for the reason `problem`: all ranks then raise LeaseError
-        with the reasons of all, and the weights stay as they are.
+        with the reasons of all, and the weights stay as they are. What goes wrong in the step on one rank
+        alone is raised there after the step, which then updates nothing on any.
         """
         num_micro_batches, largest_weight = self._agree(work, problem)
         assert work is not None
         timer, sums = _Timer(self.device), StepSums(self.device)
         sums.add(work.sums)
-        self._accumulate(work, num_micro_batches, timer, sums)
+        failure = self._accumulate(work, num_micro_batches, timer, sums)
         self.activity.set("adding up metrics")
         totals = sums.over_ranks()
         update = self._update(work.step, timer)
         self.activity.set("idle")
+        if failure is not None:
+            raise failure
         return {
             **means(totals),
             **update,
@@ -109,29 +114,43 @@ class LearnerEngine:
             raise LeaseError("step dropped before it began: " + "; ".join(problems))
         return int(largest[0]), largest[1]
 
-    def _accumulate(self, work: StepWork, count: int, timer: "_Timer", sums: StepSums) -> None:
+    def _accumulate(self, work: StepWork, count: int, timer: "_Timer", sums: StepSums) -> Exception | None:
+        """Forward and backward passes; returns what kept this rank from making its inputs, if anything."""
+        collated = work.collated(self._collator)
+        failure: Exception | None = None
         for number in range(count):
             where = f"of micro-batch {number + 1} of {count} in step {work.step}"
-            mine = work.micro_batches[number] if number < len(work.micro_batches) else None
+            mine = None
+            try:
+                mine = next(collated, None)
+            except Exception as error:
+                # The other ranks are in the step: go on with them, in a way that makes all drop the update.
+                failure = error
             self.deepspeed.set_gradient_accumulation_boundary(number == count - 1)
             self.activity.set(f"forward pass {where}")
-            loss = self._loss(mine, work.normalizer, sums)
+            if mine is None:
+                loss = self._no_loss() * (1.0 if failure is None else torch.nan)
+            else:
+                loss = self._loss(*mine, work.normalizer, sums)
             timer.lap("forward_s")
             self.activity.set(f"backward pass {where}")
             # DeepSpeed takes the mean over ranks; the normalizer already counts all of them.
             self.deepspeed.backward(loss * self.world_size, scale_wrt_gas=False)
             timer.lap("backward_s")
+        return failure
 
-    def _loss(self, batch: MicroBatch | None, normalizer: float, sums: StepSums) -> Tensor:
+    def _no_loss(self) -> Tensor:
+        nothing: Tensor = self.deepspeed(self._stand_in, self.config.generation.temperature).logprobs.sum()
+        return nothing * 0.0
+
+    def _loss(self, batch: MicroBatch, inputs: PolicyInputs, normalizer: float, sums: StepSums) -> Tensor:
         temperature = self.config.generation.temperature
-        if batch is None:
-            nothing: Tensor = self.deepspeed(self._stand_in, temperature).sum() * 0.0
-            return nothing
-        logprobs_N = self.deepspeed(batch.policy_inputs.to(self.device), temperature)
+        scores: TokenScores = self.deepspeed(inputs.to(self.device), temperature, entropy=True)
         loss, token_sums = micro_batch_loss(
-            logprobs_N, batch.loss_inputs.to(self.device), self.config.algorithm, normalizer
+            scores.logprobs, batch.loss_inputs.to(self.device), self.config.algorithm, normalizer
         )
-        sums.add({"loss": loss, **token_sums})
+        assert scores.entropy is not None
+        sums.add({"loss": loss, "entropy_sum": scores.entropy.sum(), **token_sums})
         return loss
 
     def _update(self, step: int, timer: "_Timer") -> dict[str, float]:

@@ -14,7 +14,7 @@ import ray
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import ConfigError, GroupHeader, LeaseError, StageFailed, WeightError
 from pgpo_async.contracts.errors import plain
-from pgpo_async.learner.batching import assign_groups, loss_normalizer, num_train_tokens
+from pgpo_async.learner.batching import assign_groups, group_cost, loss_normalizer
 from pgpo_async.learner.rank_errors import describe, root_cause
 
 ACTOR_OPTIONS: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}
@@ -40,6 +40,7 @@ class LearnerGroup:
         self._workers = list(workers)
         self._config = config
         self._timeout_s = config.learner.step_timeout_s
+        self._pair_cost = 0.0
 
     def train_step(self, leases: Sequence[LeasedGroup], step: int) -> dict[str, float]:
         """One optimizer step on some groups, the `step`-th counted from 0.
@@ -53,7 +54,8 @@ class LearnerGroup:
         if not leases:
             raise ValueError("leases must hold at least one group, got none")
         headers = [lease.header for lease in leases]
-        shares = assign_groups([num_train_tokens(header) for header in headers], len(self._workers))
+        costs = [group_cost(header, self._pair_cost) for header in headers]
+        shares = assign_groups(costs, len(self._workers))
         normalizer = loss_normalizer(headers, self._config.algorithm.loss)
         calls = [([leases[i].ref for i in share], step, normalizer) for share in shares]
         return _combined(self._call(f"step {step}", "train_step", calls, LeaseError))
@@ -110,7 +112,7 @@ class LearnerGroup:
     def start(self) -> None:
         """Let the ranks find each other and load the model. Called by `start_group`."""
         address, port = self._call_first("address", within_s=self._timeout_s)
-        self._call("start", "start", self._same(address, port))
+        self._pair_cost = self._call("start", "start", self._same(address, port))[0]
 
     def _same(self, *arguments: Any) -> list[tuple[Any, ...]]:
         return [arguments] * len(self._workers)

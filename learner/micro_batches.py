@@ -1,12 +1,14 @@
-"""A rank's share of one optimizer step, cut into micro-batches and collated before any rank starts.
+"""A rank's share of one optimizer step, cut into micro-batches, and checked before any rank starts.
 
 Owns the cut and the stand-in that a rank with fewer micro-batches runs, so that all ranks run the same
-collectives. Everything that a bad group can break happens here: an error inside the step would leave the
-other ranks waiting in a collective. No model, no device. Called by `engine`.
+collectives. What a bad group can break is found here: an error inside the step would leave the other ranks
+waiting in a collective. Images are decoded when their micro-batch's turn comes near (`policy.ahead`), not all
+at once. No model, no device. Called by `engine`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,16 @@ from pgpo_async.config import RunConfig
 from pgpo_async.contracts import TrainBatch
 from pgpo_async.learner.loss_inputs import LossInputs, loss_inputs
 from pgpo_async.learner.step_metrics import group_sums, largest_weight
-from pgpo_async.policy.inputs import Collator, PolicyInputs, PolicySequence, sequences_of
-from pgpo_async.policy.passes import split_by_budget
+from pgpo_async.policy.ahead import ahead
+from pgpo_async.policy.inputs import Collator, PolicyInputs, PromptGroup, prompt_group
+from pgpo_async.policy.packing import GroupSize, pack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class MicroBatch:
-    """One forward and backward pass: the model's inputs and the loss's, for the same response tokens."""
+    """One forward and backward pass: prompts with some responses, and the loss's inputs for the same ones."""
 
-    policy_inputs: PolicyInputs
+    groups: tuple[PromptGroup, ...]
     loss_inputs: LossInputs
 
 
@@ -37,26 +40,36 @@ class StepWork:
     sums: dict[str, float]
     largest_weight: float
 
+    def collated(self, collator: Collator) -> Iterator[tuple[MicroBatch, PolicyInputs]]:
+        """The micro-batches with their model inputs, the next being made while one is used."""
+        jobs = (partial(collator, batch.groups, dummy_image=True) for batch in self.micro_batches)
+        return zip(self.micro_batches, ahead(jobs), strict=True)
 
-def plan_step(batch: TrainBatch, config: RunConfig, collator: Collator) -> StepWork:
+
+def plan_step(batch: TrainBatch, config: RunConfig, collator: Collator, *, pair_cost: float) -> StepWork:
     """Plan a batch, which may hold no group.
 
-    Raises ValueError for a normalizer that is not positive, or groups that `loss_inputs` or the collator
-    refuse.
+    Raises ValueError for a normalizer that is not positive, or groups that `loss_inputs` or
+    `Collator.check` refuse.
     """
     if not batch.normalizer > 0:
         raise ValueError(f"normalizer must be positive, got {batch.normalizer}")
-    sequences = [sequence for scored in batch.groups for sequence in sequences_of(scored.group)]
+    groups = [prompt_group(scored.group) for scored in batch.groups]
+    for group in groups:
+        collator.check(group)
     inputs = loss_inputs(batch.groups, config.algorithm)
+    firsts = np.cumsum([0, *(len(group.responses) for group in groups)])
+    sizes = [GroupSize(prompt=len(g.prompt_token_ids), responses=g.response_lengths) for g in groups]
+    plan = pack(sizes, config.learner.micro_batch_tokens, pair_cost=pair_cost)
     return StepWork(
         step=batch.step,
         normalizer=batch.normalizer,
         micro_batches=tuple(
             MicroBatch(
-                policy_inputs=collator([sequences[i] for i in indices], dummy_image=True),
-                loss_inputs=inputs.select(indices),
+                groups=tuple(groups[part.group].select(part.responses) for part in parts),
+                loss_inputs=inputs.select([int(firsts[p.group]) + i for p in parts for i in p.responses]),
             )
-            for indices in _cut(sequences, config.learner.micro_batch_tokens)
+            for parts in plan
         ),
         sums=group_sums(batch.groups, inputs),
         largest_weight=largest_weight(batch.groups),
@@ -68,11 +81,5 @@ def stand_in(collator: Collator, config: Any) -> PolicyInputs:
     placeholders = {config.image_token_id, config.video_token_id}
     token_id = next(token for token in range(3) if token not in placeholders)
     token = np.array([token_id], dtype=np.int32)
-    return collator([PolicySequence(prompt_token_ids=token, response_token_ids=token)], dummy_image=True)
-
-
-def _cut(sequences: Sequence[PolicySequence], budget: int) -> list[list[int]]:
-    num_tokens = [sequence.num_tokens for sequence in sequences]
-    # A group's answers share the prompt's array: together, the tower sees their images once.
-    keys = [id(sequence.prompt_token_ids) for sequence in sequences]
-    return split_by_budget(num_tokens, budget, keys=keys)
+    group = PromptGroup(prompt_token_ids=token, responses=(token,))
+    return collator([group], dummy_image=True)

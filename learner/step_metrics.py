@@ -40,7 +40,7 @@ _GROUP_SUMS = (
     "boosted_sum",
 )
 
-SUM_NAMES = ("loss", *_TOKEN_SUMS, *_GROUP_SUMS)
+SUM_NAMES = ("loss", "entropy_sum", *_TOKEN_SUMS, *_GROUP_SUMS)
 
 
 class StepSums:
@@ -109,6 +109,7 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
         "dual_clip_fraction": per("dual_clip_count", "num_tokens"),
         "is_weight_mean": per("is_weight_sum", "num_tokens"),
         "is_capped_share": per("is_capped_count", "num_tokens"),
+        "entropy": per("entropy_sum", "num_tokens"),
         "policy_kl": per("policy_kl_sum", "num_tokens"),
         "mismatch_kl": per("mismatch_kl_sum", "num_tokens"),
         "advantage_abs_mean": per("advantage_abs_sum", "num_tokens"),

@@ -51,9 +51,9 @@ class LearnerWorker:
         """This node's address and a port that is free on it."""
         return ray.util.get_node_ip_address(), free_port()
 
-    def start(self, master_addr: str, master_port: int) -> None:
-        """Join the other ranks and load the model. Collective."""
-        self._in_torch_thread(lambda: self._start(master_addr, master_port))
+    def start(self, master_addr: str, master_port: int) -> float:
+        """Join the other ranks and load the model; returns its `ModelWork.pair_cost`. Collective."""
+        return self._in_torch_thread(lambda: self._start(master_addr, master_port))
 
     def train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         """Train on this rank's groups: encoded bytes, or object refs of them. Collective.
@@ -114,7 +114,7 @@ class LearnerWorker:
             self._publisher.close()
         self._in_torch_thread(leave_ranks)
 
-    def _start(self, master_addr: str, master_port: int) -> None:
+    def _start(self, master_addr: str, master_port: int) -> float:
         self._activity.set("joining the other ranks")
         device = join_ranks(
             rank=self._rank,
@@ -125,6 +125,7 @@ class LearnerWorker:
             timeout_s=self._timeout_s,
         )
         self._engine = self.engine_class(self._config, device, self._activity)
+        return self._engine.policy.work.pair_cost
 
     def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         engine = self._started()

@@ -48,6 +48,27 @@ def token_visual_dependency(
     )
 
 
+def exact_visual_dependency(kl_BT: Tensor, mask_BT: Tensor, *, max_dependency: float = 10.0) -> Tensor:
+    """S_t as KL(pi(.|s_t, I) || pi(.|s_t)) itself, which `token_visual_dependency` estimates from one token.
+
+    Args:
+        kl_BT: the divergence over the whole vocabulary, nats (`pgpo_async.policy`).
+        mask_BT: 1 on response tokens.
+        max_dependency: bound on S_t, the same as the estimate's.
+
+    Returns:
+        S_BT in nats, in [0, max_dependency], 0 in padding; no gradient.
+
+    Raises:
+        ValueError: the shapes are not one [B, T], or the bound is not positive.
+    """
+    check_BT(kl_BT=kl_BT, mask_BT=mask_BT)
+    if not max_dependency > 0:
+        raise ValueError(f"max_dependency must be positive, got {max_dependency}")
+    kept_BT = keep(kl_BT.detach(), mask_BT != 0, dtype=compute_dtype(kl_BT))
+    return kept_BT.clamp(0.0, max_dependency)
+
+
 def dependency_metrics(dependency_BT: Tensor, mask_BT: Tensor) -> dict[str, Tensor]:
     """Mean S and mean log(1 + S) over the mask, in nats: `dependency_mean`, `dependency_log_mean`.
 

@@ -22,6 +22,8 @@ class ModelConfig(Section):
     """A prompt with more images is quarantined."""
     train_vision_tower: bool = True
     """Whether the vision tower gets gradients."""
+    attention: Literal["auto", "flash", "math"] = "auto"
+    """Kernel of scorers and learner: flash where device and precision have it (`auto`), or plain maths."""
 
 
 class DataConfig(Section):

@@ -22,11 +22,20 @@ class FilterConfig(Section):
     """Exclusive upper bound."""
 
 
+class DependencyConfig(Section):
+    """How visual dependency S_t is measured (ALGORITHMS section 1)."""
+
+    estimator: Literal["k3", "exact"] = "k3"
+    """From the sampled token alone, or the divergence over the whole vocabulary: no noise, some more time."""
+
+
 class AlgorithmConfig(Section):
     """PGPO on DAPO (ALGORITHMS sections 2 to 4)."""
 
     shaper: ShaperConfig = ShaperConfig()
     """Token weights."""
+    dependency: DependencyConfig = DependencyConfig()
+    """Visual dependency."""
     filter: FilterConfig = FilterConfig()
     """Groups without signal."""
     advantage: Literal["std", "none", "loo"] = "std"
@@ -81,6 +90,8 @@ class LearnerConfig(RoleConfig):
     """Token budget of one forward and backward pass on one rank."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    offload_optimizer: bool = False
+    """Keep the optimizer's state and its work in host memory: 12 bytes a weight less on the GPU, slower."""
     num_threads: PositiveInt | None = None
     """CPU threads of one rank; torch's own choice where not given."""
     step_timeout_s: PositiveFloat = 1800.0

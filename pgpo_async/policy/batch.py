@@ -14,35 +14,37 @@ from pgpo_async.policy.segments import Segments
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PolicyInputs:
-    """S sequences in R rows of L slots: packed R = 1, L = all tokens; padded R = S, L = the longest.
+    """Prompts and then their responses in one row of L tokens, without padding.
 
-    A slot is an index into R * L. M image tokens, N response tokens, I distinct images.
+    M image tokens, N response tokens, I distinct images. A response's last token predicts nothing, so it is a
+    target and not in the row: L is all prompts' tokens and T - 1 of each response.
     """
 
     input_ids: torch.Tensor
-    """int64 [R, L]."""
+    """int64 [1, L]."""
     position_ids: torch.Tensor
-    """int64 [4, R, L]: place in its sequence, then the three rotary rows. Padding has zeros."""
-    attention_mask: torch.Tensor | None
-    """bool [R, L], False on padding; None where packed."""
-    segments: Segments | None
-    """Borders in the packed row; None where padded."""
+    """int64 [3, 1, L]: the rotary rows; a response's go on from its prompt's."""
+    segments: Segments
+    """Who attends to whom."""
     pixel_values: torch.Tensor | None
     """float32 [patches, patch numbers] of the distinct images; None where the tower is not run."""
     image_grids: torch.Tensor | None
     """int64 [I, 3]: frames, rows, columns in patches."""
     image_slots: torch.Tensor
-    """int64 [M]: slots that take an image embedding."""
+    """int64 [M]: places in the row that take an image embedding, rising."""
     image_rows: torch.Tensor
     """int64 [M]: which row of the tower's output each takes."""
     predictor_slots: torch.Tensor
-    """int64 [N]: for each response token the slot whose output predicts it."""
+    """int64 [N]: for each response token the place in the row whose output predicts it."""
     target_ids: torch.Tensor
-    """int64 [N]: the response tokens, sequence after sequence in the order given to the collator."""
+    """int64 [N]: the response tokens, response after response in the order given to the collator."""
     lengths: tuple[int, ...]
-    """Response tokens of each sequence, in the order given; they sum to N."""
-    num_tokens: int
-    """R * L: tokens that the text model works on."""
+    """Tokens of each response, in the order given; they sum to N."""
+
+    @property
+    def num_tokens(self) -> int:
+        """L: tokens that the text model works on."""
+        return self.input_ids.shape[1]
 
     def to(self, device: torch.device | str) -> "PolicyInputs":
         """The inputs on a device."""
@@ -51,9 +53,8 @@ class PolicyInputs:
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), torch.Tensor)
         }
-        segments = None if self.segments is None else self.segments.to(device)
-        return dataclasses.replace(self, segments=segments, **changes)
+        return dataclasses.replace(self, segments=self.segments.to(device), **changes)
 
     def split(self, values_N: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Cut a flat result into one tensor [T] a sequence."""
+        """Cut a flat result into one tensor [T] a response."""
         return torch.split(values_N, list(self.lengths))

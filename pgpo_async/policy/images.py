@@ -1,11 +1,13 @@
 """Encoded images to what the vision tower reads: patches, and grids without decoding.
 
-Owns nothing but pure functions on a Hugging Face processor. Called by `inputs`; data preparation uses
-`decode_image` (from `decoding`, offered here too), so that the generator sees the same pixels.
+Pure functions on a Hugging Face processor, and `ImageReader`, which remembers. Called by `prompts`; data
+preparation uses `decode_image` (from `decoding`, offered here too): the generator sees the same pixels.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -13,10 +15,23 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from pgpo_async.policy.decoding import decode_image, image_size
 
-__all__ = ["Grid", "PixelBatch", "decode_image", "dummy_pixels", "image_grid", "image_size", "preprocess"]
+__all__ = [
+    "Grid",
+    "ImageReader",
+    "PixelBatch",
+    "decode_image",
+    "dummy_pixels",
+    "image_grid",
+    "image_size",
+    "preprocess",
+]
 
 Grid = tuple[int, int, int]
 """An image in patches: frames (1), rows, columns. `merge_size` squared patches make one image token."""
+
+
+CACHE_BYTES = 256 << 20
+"""Patches that an `ImageReader` keeps: ten images of 1280 tokens, some thousand small ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,6 +60,49 @@ def preprocess(image_processor: Any, images: Sequence[bytes]) -> PixelBatch:
     """Patches of one or more images, in order."""
     features = image_processor(images=[decode_image(data) for data in images], return_tensors="pt")
     return PixelBatch(pixel_values=features["pixel_values"], grids=features["image_grid_thw"])
+
+
+class ImageReader:
+    """`preprocess` with a memory: the newest patches by content, `cache_bytes` of them on the host.
+
+    An image comes back where a group is cut into several passes, where prompts share it, and every epoch.
+    """
+
+    def __init__(self, image_processor: Any, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._image_processor = image_processor
+        self._room = cache_bytes
+        self._known: OrderedDict[bytes, PixelBatch] = OrderedDict()
+
+    def read(self, images: Sequence[bytes]) -> PixelBatch:
+        """Patches of one or more images, in order. Raises ValueError if one cannot be read."""
+        keys = [blake2b(data, digest_size=16).digest() for data in images]
+        found = {key: self._known[key] for key in keys if key in self._known}
+        new = {key: data for key, data in zip(keys, images, strict=True) if key not in found}
+        if new:
+            found |= zip(new, _each(preprocess(self._image_processor, list(new.values()))), strict=True)
+        for key in keys:
+            self._keep(key, found[key])
+        return PixelBatch(
+            pixel_values=torch.cat([found[key].pixel_values for key in keys]),
+            grids=torch.cat([found[key].grids for key in keys]),
+        )
+
+    def _keep(self, key: bytes, image: PixelBatch) -> None:
+        if key in self._known:
+            self._known.move_to_end(key)
+            return
+        self._known[key] = image
+        self._room -= image.pixel_values.nbytes
+        while self._room < 0:
+            _, oldest = self._known.popitem(last=False)
+            self._room += oldest.pixel_values.nbytes
+
+
+def _each(images: PixelBatch) -> list[PixelBatch]:
+    sizes = images.grids.prod(dim=1).tolist()
+    parts = zip(torch.split(images.pixel_values, sizes), torch.split(images.grids, 1), strict=True)
+    # Cloned, so that one kept image does not keep the whole batch.
+    return [PixelBatch(pixel_values=pixels.clone(), grids=grids) for pixels, grids in parts]
 
 
 def dummy_pixels(image_processor: Any) -> PixelBatch:

@@ -1,118 +1,122 @@
-"""Sequences to one batch of tensors, packed into one row or padded.
+"""Prompt groups to one batch of tensors, packed into one row with each prompt once.
 
-Owns `Collator`. The types are `sequences.PolicySequence` and `batch.PolicyInputs`, offered here too; prompts
-and images are `prompts`' work. Runs on the CPU, never touches the model. Called by `passes`, scorer, learner.
+Owns `Collator`. The types are `groups.PromptGroup` and `batch.PolicyInputs`, offered here too; prompts and
+images are `prompts`' work. Runs on the CPU, never touches the model. Called by `passes`, scorer, learner.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from pgpo_async.contracts.rollouts import Int32Array
 from pgpo_async.policy.batch import PolicyInputs
+from pgpo_async.policy.groups import PromptGroup, prompt_group
 from pgpo_async.policy.images import PixelBatch, dummy_pixels
 from pgpo_async.policy.prompts import Int64Array, ModelPrompt, PromptReader
 from pgpo_async.policy.segments import plan_segments
-from pgpo_async.policy.sequences import PolicySequence, sequences_of
 
-__all__ = ["Collator", "PolicyInputs", "PolicySequence", "sequences_of"]
-
-Layout = Literal["packed", "padded"]
+__all__ = ["Collator", "PolicyInputs", "PromptGroup", "prompt_group"]
 
 
 class Collator:
     """Makes `PolicyInputs` for the model of a processor and a Hugging Face config (`policy.config`)."""
 
-    def __init__(self, processor: Any, config: Any, *, layout: Layout = "packed") -> None:
-        if layout not in ("packed", "padded"):
-            raise ValueError(f"layout must be 'packed' or 'padded', got {layout!r}")
-        self._layout = layout
+    def __init__(self, processor: Any, config: Any) -> None:
         self._reader = PromptReader(processor, config)
 
     def __call__(
-        self, sequences: Sequence[PolicySequence], *, blind: bool = False, dummy_image: bool = False
+        self, groups: Sequence[PromptGroup], *, blind: bool = False, dummy_image: bool = False
     ) -> PolicyInputs:
-        """Collate at least one sequence. Response tokens keep the order given, whatever the layout.
+        """Collate at least one group.
 
         `blind` drops the image tokens and keeps all other tokens' positions. `dummy_image` gives the vision
-        tower something to run on where no sequence has an image, so that all ranks run the same collectives;
+        tower something to run on where no group has an image, so that all ranks run the same collectives;
         no result depends on it.
 
-        Raises ValueError if there is no sequence, a response holds a placeholder token, a prompt holds a
-        video token or ends with an image token, an image cannot be read, or placeholders do not fit images.
+        Raises ValueError, see `check`, and if there is no group or an image cannot be read.
         """
-        if not sequences:
-            raise ValueError("sequences must hold at least one sequence, got none")
-        for sequence in sequences:
-            self._check_response(sequence.response_token_ids)
-        prompts, pixels = self._reader.read(sequences, blind=blind)
+        if not groups:
+            raise ValueError("groups must hold at least one group, got none")
+        for group in groups:
+            self._check_responses(group.responses)
+        prompts, pixels = self._reader.read(groups, blind=blind)
         if pixels is None and dummy_image:
             pixels = dummy_pixels(self._reader.image_processor)
-        return _assemble(sequences, prompts, pixels, self._layout)
+        return _assemble(groups, prompts, pixels)
 
-    def num_tokens(self, sequence: PolicySequence, *, blind: bool = False) -> int:
-        """Tokens that the text model works on for a sequence, padding aside: what pass budgets count."""
-        dropped = np.isin(sequence.prompt_token_ids, self._reader.placeholders).sum() if blind else 0
-        return sequence.num_tokens - int(dropped)
+    def check(self, group: PromptGroup) -> None:
+        """Find what is wrong with a group without decoding its images.
 
-    def _check_response(self, token_ids: np.ndarray[Any, Any]) -> None:
+        Raises ValueError if a response holds a placeholder token, a prompt holds a video token or ends with
+        an image token, an image has no readable header, or placeholders do not fit the images.
+        """
+        self._check_responses(group.responses)
+        self._reader.read([group], blind=True)
+
+    def num_prompt_tokens(self, group: PromptGroup, *, blind: bool = False) -> int:
+        """Prompt tokens that the text model works on."""
+        dropped = self.num_image_tokens(group) if blind else 0
+        return len(group.prompt_token_ids) - dropped
+
+    def num_image_tokens(self, group: PromptGroup) -> int:
+        """Image tokens of the prompt."""
+        return int((group.prompt_token_ids == self._reader.placeholders[0]).sum())
+
+    def _check_responses(self, responses: Sequence[Int32Array]) -> None:
+        token_ids = _joined(responses)
         for token in self._reader.placeholders:
             if (token_ids == token).any():
                 raise ValueError(f"responses must not hold the image or video placeholder, got token {token}")
 
 
 def _assemble(
-    sequences: Sequence[PolicySequence],
-    prompts: Sequence[ModelPrompt],
-    pixels: PixelBatch | None,
-    layout: Layout,
+    groups: Sequence[PromptGroup], prompts: Sequence[ModelPrompt], pixels: PixelBatch | None
 ) -> PolicyInputs:
     prompt_lengths = np.array([len(prompt.token_ids) for prompt in prompts])
-    response_lengths = np.array([len(sequence.response_token_ids) for sequence in sequences])
-    lengths = prompt_lengths + response_lengths
-    packed = layout == "packed"
-    order = np.argsort(lengths, kind="stable") if packed else np.arange(len(lengths))
-    rows, row_length = (1, int(lengths.sum())) if packed else (len(lengths), int(lengths.max()))
-    starts = np.empty_like(lengths)
-    starts[order] = np.cumsum(lengths[order]) - lengths[order] if packed else order * row_length
-
-    token_ids = np.zeros(rows * row_length, np.int64)
-    positions = np.zeros((4, rows * row_length), np.int64)
-    for start, prompt, sequence in zip(starts.tolist(), prompts, sequences, strict=True):
-        _fill(token_ids, positions, start, prompt, sequence)
-    first_predictors = starts + prompt_lengths - 1
-    mask = None if packed else np.arange(row_length) < lengths[:, None]
+    starts = np.cumsum(prompt_lengths) - prompt_lengths
+    responses = [response for group in groups for response in group.responses]
+    parents = np.repeat(np.arange(len(groups)), [len(group.responses) for group in groups])
+    lengths = np.array([len(response) for response in responses], np.int64)
+    in_row = np.maximum(lengths - 1, 0)
+    # A response's first token is predicted by its prompt's last, token k by token k - 1 of the row.
+    response_starts = prompt_lengths.sum() + np.cumsum(in_row) - in_row
+    place = _counts(lengths)
+    last_of_prompt = (starts + prompt_lengths - 1)[parents]
+    predictors = np.where(
+        place == 0, np.repeat(last_of_prompt, lengths), np.repeat(response_starts, lengths) + place - 1
+    )
+    next_positions = np.array([prompt.next_position for prompt in prompts])[parents]
+    response_positions = np.repeat(next_positions, in_row) + _counts(in_row)
+    positions = [prompt.positions for prompt in prompts]
+    positions.append(np.broadcast_to(response_positions, (3, len(response_positions))))
+    per_group = np.split(in_row, np.cumsum([len(group.responses) for group in groups])[:-1])
     return PolicyInputs(
-        input_ids=torch.from_numpy(token_ids.reshape(rows, row_length)),
-        position_ids=torch.from_numpy(positions.reshape(4, rows, row_length)),
-        attention_mask=None if mask is None else torch.from_numpy(mask),
-        segments=plan_segments(lengths[order].tolist()) if packed else None,
+        input_ids=_tensor([*(p.token_ids for p in prompts), *(r[:-1] for r in responses)]).unsqueeze(0),
+        position_ids=torch.from_numpy(np.concatenate(positions, axis=1).astype(np.int64)).unsqueeze(1),
+        segments=plan_segments(prompt_lengths.tolist(), [part.tolist() for part in per_group]),
         pixel_values=None if pixels is None else pixels.pixel_values,
         image_grids=None if pixels is None else pixels.grids,
-        image_slots=_joined([start + p.image_places for start, p in zip(starts, prompts, strict=True)]),
-        image_rows=_joined([prompt.image_rows for prompt in prompts]),
-        predictor_slots=_joined(
-            [np.arange(a, a + n) for a, n in zip(first_predictors, response_lengths, strict=True)]
-        ),
-        target_ids=_joined([sequence.response_token_ids for sequence in sequences]),
-        lengths=tuple(response_lengths.tolist()),
-        num_tokens=rows * row_length,
+        image_slots=_tensor([a + p.image_places for a, p in zip(starts, prompts, strict=True)]),
+        image_rows=_tensor([prompt.image_rows for prompt in prompts]),
+        predictor_slots=torch.from_numpy(predictors),
+        target_ids=_tensor(responses),
+        lengths=tuple(lengths.tolist()),
     )
 
 
-def _fill(
-    token_ids: Int64Array, positions: Int64Array, start: int, prompt: ModelPrompt, sequence: PolicySequence
-) -> None:
-    middle = start + len(prompt.token_ids)
-    end = middle + len(sequence.response_token_ids)
-    token_ids[start:middle] = prompt.token_ids
-    token_ids[middle:end] = sequence.response_token_ids
-    # Row 0 tells transformers where a packed sequence begins: contiguous even where images were dropped.
-    positions[0, start:end] = np.arange(end - start)
-    positions[1:, start:middle] = prompt.positions
-    positions[1:, middle:end] = np.arange(prompt.next_position, prompt.next_position + end - middle)
+def _counts(lengths: Int64Array) -> Int64Array:
+    """0, 1, ..., length - 1 for each length, one after another."""
+    starts: Int64Array = np.cumsum(lengths) - lengths
+    counts: Int64Array = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+    return counts
 
 
-def _joined(pieces: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate(pieces).astype(np.int64))
+def _joined(pieces: Sequence[np.ndarray[Any, Any]]) -> Int64Array:
+    joined: Int64Array = np.concatenate([np.empty(0, np.int64), *pieces]).astype(np.int64)
+    return joined
+
+
+def _tensor(pieces: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
+    return torch.from_numpy(_joined(pieces))

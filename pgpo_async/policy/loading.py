@@ -14,11 +14,13 @@ from transformers import (
     AutoProcessor,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLForConditionalGeneration,
+    Qwen3VLForConditionalGeneration,
 )
 
 from pgpo_async.contracts import ConfigError
 from pgpo_async.demo.tiny_vlm import tiny_vlm_path
-from pgpo_async.policy.attention import PACKED_ATTENTION
+from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
+from pgpo_async.policy.kernels import AttentionKernel
 from pgpo_async.policy.model import PolicyModel
 
 Dtype = Literal["float32", "bfloat16"]
@@ -26,6 +28,7 @@ Dtype = Literal["float32", "bfloat16"]
 SUPPORTED_MODELS = {
     "qwen2_vl": Qwen2VLForConditionalGeneration,
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+    "qwen3_vl": Qwen3VLForConditionalGeneration,
 }
 _BUILTIN = {"builtin:tiny-vlm": tiny_vlm_path}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -79,6 +82,7 @@ def load_policy(
     device: str | torch.device = "cpu",
     train_vision_tower: bool = True,
     activation_checkpointing: bool = False,
+    attention: AttentionKernel = "auto",
 ) -> PolicyModel:
     """The model as a policy, in evaluation mode (`train()` it to train: checkpointing needs that).
 
@@ -90,12 +94,19 @@ def load_policy(
         SUPPORTED_MODELS[config.model_type],
         path,
         dtype=_DTYPES[dtype],
-        attn_implementation={"": "sdpa", "text_config": PACKED_ATTENTION, "vision_config": "sdpa"},
     )
     model.model.visual.requires_grad_(train_vision_tower)
     if activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return PolicyModel(model).to(device).eval()
+    return policy_of(model, attention=attention).to(device).eval()
+
+
+def policy_of(model: Any, *, attention: AttentionKernel = "auto") -> PolicyModel:
+    """A Hugging Face model of `SUPPORTED_MODELS` as a policy; it is changed, not copied."""
+    model.set_attn_implementation(
+        {"": "sdpa", "text_config": SHARED_PREFIX_ATTENTION, "vision_config": "sdpa"}
+    )
+    return PolicyModel(model, attention=attention)
 
 
 def _builtin_path(name: str) -> str:
@@ -125,7 +136,7 @@ def _check_supported(config: Any, path: str) -> None:
             f"{config.model_type!r}: the blind pass drops image tokens, which equals hiding them only where "
             "attention is all that mixes tokens (not in recurrent or hybrid layers)"
         )
-    kinds = set(config.get_text_config().layer_types or ())
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ())
     if kinds - {"full_attention"}:
         raise ConfigError(
             f"model.path must hold a model with full attention in all layers, got {path!r} with "

@@ -1,60 +1,219 @@
-"""Token log-probs from hidden states, chunk by chunk: no [tokens, vocabulary] matrix of a whole batch.
+"""Log-probs, entropy and exact divergence from hidden states, a slice of the vocabulary at a time.
 
-Owns `LogProbHead`, which takes the place of the model's `lm_head` (same parameter, same name). One call a
-forward, however many chunks: ZeRO 3 gathers a module's weight when the module is called, so ranks with
+Owns `LogProbHead`, which takes the place of the model's `lm_head` (same parameter, same name), and the scan
+over the vocabulary. Slices of the vocabulary, not of the tokens: every slice of the weight is read once a
+pass, and its gradient is one matrix product over all tokens, as exact as without slices. No [tokens,
+vocabulary] matrix is held; the backward pass computes the slices again from the log-sum-exp. One call a
+forward, however many slices: ZeRO 3 gathers a module's weight when the module is called, so ranks with
 different numbers of tokens still run the same collectives. Called by `model`.
 """
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
-from torch.nn.functional import linear
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
 
-CHUNK_TOKENS = 512
+SLICE_ELEMENTS = 1 << 24
+"""Logits held at once, by default: 64 MiB in float32."""
+MIN_WIDTH = 512
+
+
+class TokenScores(NamedTuple):
+    """float32 [N] each, nats. `entropy` is that of the whole distribution; None where not asked for."""
+
+    logprobs: Tensor
+    entropy: Tensor | None
+
+
+class DivergenceScores(NamedTuple):
+    """float32 [N] each, nats: log-probs of the targets in both passes, and KL(sighted || blind)."""
+
+    sighted_logprobs: Tensor
+    blind_logprobs: Tensor
+    kl: Tensor
 
 
 class LogProbHead(nn.Linear):
     """A linear output layer that can also return the log-probs of given tokens."""
 
-    chunk_tokens: int = CHUNK_TOKENS
+    slice_elements: int = SLICE_ELEMENTS
 
     @classmethod
-    def from_linear(cls, layer: nn.Linear, *, chunk_tokens: int = CHUNK_TOKENS) -> "LogProbHead":
-        """A head on the layer's own parameters (a tied weight stays tied)."""
-        if chunk_tokens < 1:
-            raise ValueError(f"chunk_tokens must be at least 1, got {chunk_tokens}")
+    def from_linear(cls, layer: nn.Linear, *, slice_elements: int = SLICE_ELEMENTS) -> "LogProbHead":
+        """A head on the layer's own parameters (a tied weight stays tied).
+
+        Raises ValueError for a size below 1.
+        """
+        if slice_elements < 1:
+            raise ValueError(f"slice_elements must be at least 1, got {slice_elements}")
         head = cls(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         head.weight, head.bias = layer.weight, layer.bias
-        head.chunk_tokens = chunk_tokens
+        head.slice_elements = slice_elements
         return head
 
     def forward(
-        self, hidden: torch.Tensor, target_ids: torch.Tensor | None = None, temperature: float = 1.0
-    ) -> torch.Tensor:
-        """Log-probs float32 [N] of `target_ids` int64 [N] after `hidden` [N, H]; without targets the logits.
+        self,
+        hidden: Tensor,
+        target_ids: Tensor | None = None,
+        temperature: float = 1.0,
+        *,
+        entropy: bool = False,
+        blind_hidden: Tensor | None = None,
+    ) -> Any:
+        """Logits of `hidden` without targets, `TokenScores` with them, `DivergenceScores` with both passes.
 
-        In training each chunk's logits are computed again in the backward pass instead of being kept.
+        `hidden` and `blind_hidden` [N, H], `target_ids` int64 [N]; of softmax(logits / temperature).
+        `DivergenceScores` have no gradient.
         """
         if target_ids is None:
             return super().forward(hidden)
-        pieces = (torch.split(tensor, self.chunk_tokens) for tensor in (hidden, target_ids))
-        chunks = list(zip(*pieces, strict=True))
-        recompute = torch.is_grad_enabled() and len(chunks) > 1
-        run = self._recomputed_chunk if recompute else self._chunk
-        return torch.cat([run(hidden_NH, targets_N, temperature) for hidden_NH, targets_N in chunks])
-
-    def _recomputed_chunk(self, *arguments: Any) -> torch.Tensor:
-        logprobs_N: torch.Tensor = checkpoint(
-            self._chunk, *arguments, use_reentrant=False, preserve_rng_state=False
+        if blind_hidden is not None:
+            return self._divergence(hidden, blind_hidden, target_ids, temperature)
+        scan: Any = _Scan.apply
+        scores = scan(
+            hidden, self.weight, self.bias, target_ids, temperature, entropy, self._width(len(hidden))
         )
-        return logprobs_N
+        return TokenScores(scores[0], scores[1] if entropy else None)
 
-    def _chunk(self, hidden_NH: torch.Tensor, target_ids_N: torch.Tensor, temperature: float) -> torch.Tensor:
-        # The weight is used, not a submodule: the hooks that gather it have run for this module's call.
-        logits_NV = linear(hidden_NH, self.weight, self.bias).float()
-        if temperature != 1.0:
-            logits_NV = logits_NV / temperature
-        chosen_N = logits_NV.gather(-1, target_ids_N.unsqueeze(-1)).squeeze(-1)
-        return chosen_N - logits_NV.logsumexp(-1)
+    def _width(self, num_tokens: int) -> int:
+        return max(MIN_WIDTH, self.slice_elements // max(1, num_tokens))
+
+    @torch.no_grad()
+    def _divergence(
+        self, sighted_NH: Tensor, blind_NH: Tensor, target_ids_N: Tensor, temperature: float
+    ) -> DivergenceScores:
+        """KL = E[l - l'] - lse + lse' with the expectation under the sighted pass, summed slice by slice."""
+        sighted, blind = _Running(target_ids_N), _Running(target_ids_N)
+        slices = _slices(self.weight, self.bias, self._width(2 * len(sighted_NH)))
+        for start, weight_vH, bias_v in slices:
+            logits_Nv = _logits(sighted_NH, weight_vH, bias_v, temperature)
+            other_Nv = _logits(blind_NH, weight_vH, bias_v, temperature)
+            blind.add(start, other_Nv)
+            sighted.add(start, logits_Nv, values_Nv=logits_Nv - other_Nv)
+        kl_N = sighted.expectation() - sighted.logsumexp() + blind.logsumexp()
+        # Rounding leaves about 1e-6; a divergence is not negative.
+        return DivergenceScores(sighted.logprobs(), blind.logprobs(), kl_N.clamp(min=0.0))
+
+
+class _Running:
+    """A softmax seen slice by slice: the targets' logits, the log-sum-exp, an expectation."""
+
+    def __init__(self, target_ids_N: Tensor) -> None:
+        self._targets = target_ids_N
+        self._chosen = torch.zeros(len(target_ids_N), dtype=torch.float32, device=target_ids_N.device)
+        self._logsumexps: list[Tensor] = []
+        self._means: list[Tensor] = []
+
+    def add(self, start: int, logits_Nv: Tensor, values_Nv: Tensor | None = None) -> None:
+        """Take in a slice; with values their expectation too. Overwrites neither."""
+        inside, local = _local(self._targets, start, logits_Nv.shape[1])
+        picked = logits_Nv.gather(1, local.unsqueeze(1)).squeeze(1)
+        self._chosen = torch.where(inside, picked, self._chosen)
+        largest = logits_Nv.amax(1, keepdim=True)
+        shares = (logits_Nv - largest).exp_()
+        total = shares.sum(1)
+        self._logsumexps.append(total.log() + largest.squeeze(1))
+        if values_Nv is not None:
+            self._means.append(shares.mul_(values_Nv).sum(1) / total)
+
+    def logsumexp(self) -> Tensor:
+        """Over all slices."""
+        return torch.stack(self._logsumexps).logsumexp(0)
+
+    def logprobs(self) -> Tensor:
+        """Of the targets."""
+        return self._chosen - self.logsumexp()
+
+    def expectation(self) -> Tensor:
+        """Of the values, under the softmax."""
+        return (torch.stack(self._logsumexps).softmax(0) * torch.stack(self._means)).sum(0)
+
+
+class _Scan(torch.autograd.Function):
+    """Log-probs and entropy [N] each; with l the logits / temperature and p their softmax:
+
+    d logprob / d l = onehot - p;  d entropy / d l = - p (log p + entropy).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target_ids: Tensor,
+        temperature: float,
+        entropy: bool,
+        width: int,
+    ) -> tuple[Tensor, Tensor]:
+        running = _Running(target_ids)
+        for start, weight_vH, bias_v in _slices(weight, bias, width):
+            logits_Nv = _logits(hidden, weight_vH, bias_v, temperature)
+            running.add(start, logits_Nv, values_Nv=logits_Nv if entropy else None)
+        logsumexp = running.logsumexp()
+        entropies = logsumexp - running.expectation() if entropy else torch.zeros_like(logsumexp)
+        ctx.save_for_backward(hidden, weight, bias, target_ids, logsumexp, entropies)
+        ctx.settings = temperature, width
+        ctx.set_materialize_grads(False)
+        return running.logprobs(), entropies
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, target_ids, logsumexp, entropies = ctx.saved_tensors
+        temperature, width = ctx.settings
+        grad_logprobs, grad_entropies = grads
+        if grad_logprobs is None:
+            grad_logprobs = torch.zeros_like(logsumexp)
+        grad_hidden = torch.zeros_like(hidden, dtype=torch.float32) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
+        grad_bias = torch.empty_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
+        for start, weight_vH, bias_v in _slices(weight, bias, width):
+            where = slice(start, start + len(weight_vH))
+            logprobs_Nv = _logits(hidden, weight_vH, bias_v, temperature).sub_(logsumexp.unsqueeze(1))
+            inside, local = _local(target_ids, start, logprobs_Nv.shape[1])
+            if grad_entropies is None:
+                grad_Nv = logprobs_Nv.exp_().mul_(-grad_logprobs.unsqueeze(1))
+            else:
+                factor = (logprobs_Nv + entropies.unsqueeze(1)).mul_(grad_entropies.unsqueeze(1))
+                factor += grad_logprobs.unsqueeze(1)
+                grad_Nv = logprobs_Nv.exp_().mul_(factor).neg_()
+            added = torch.where(inside, grad_logprobs, 0.0)
+            grad_Nv.scatter_add_(1, local.unsqueeze(1), added.unsqueeze(1))
+            if temperature != 1.0:
+                grad_Nv /= temperature
+            grad_Nv = grad_Nv.to(hidden.dtype)
+            if grad_hidden is not None:
+                _add_product(grad_hidden, grad_Nv, weight_vH)
+            if grad_weight is not None:
+                torch.mm(grad_Nv.T, hidden, out=grad_weight[where])
+            if grad_bias is not None:
+                torch.sum(grad_Nv, 0, out=grad_bias[where])
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden.to(hidden.dtype)
+        return grad_hidden, grad_weight, grad_bias, None, None, None, None
+
+
+def _slices(weight: Tensor, bias: Tensor | None, width: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    for start in range(0, len(weight), width):
+        part = slice(start, start + width)
+        yield start, weight[part], None if bias is None else bias[part]
+
+
+def _logits(hidden_NH: Tensor, weight_vH: Tensor, bias_v: Tensor | None, temperature: float) -> Tensor:
+    """float32 [N, v], a tensor of its own."""
+    logits_Nv = nn.functional.linear(hidden_NH, weight_vH, bias_v).float()
+    return logits_Nv if temperature == 1.0 else logits_Nv.div_(temperature)
+
+
+def _local(target_ids_N: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:
+    """Which targets lie in the slice, and where in it (anywhere for the others)."""
+    local = target_ids_N - start
+    return (local >= 0) & (local < width), local.clamp(0, width - 1)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right

@@ -12,16 +12,22 @@ import torch
 from torch import nn
 
 from pgpo_async.policy.batch import PolicyInputs
-from pgpo_async.policy.logprobs import CHUNK_TOKENS, LogProbHead
+from pgpo_async.policy.flops import model_work
+from pgpo_async.policy.kernels import AttentionKernel
+from pgpo_async.policy.logprobs import SLICE_ELEMENTS, DivergenceScores, LogProbHead, TokenScores
 
 
 class PolicyModel(nn.Module):
     """Wraps a model of `loading.SUPPORTED_MODELS`, which stays usable as `model` (for `save_pretrained`)."""
 
-    def __init__(self, model: Any, *, chunk_tokens: int = CHUNK_TOKENS) -> None:
+    def __init__(
+        self, model: Any, *, attention: AttentionKernel = "auto", slice_elements: int = SLICE_ELEMENTS
+    ) -> None:
         super().__init__()
-        model.lm_head = LogProbHead.from_linear(model.lm_head, chunk_tokens=chunk_tokens)
+        model.lm_head = LogProbHead.from_linear(model.lm_head, slice_elements=slice_elements)
         self.model = model
+        self.attention = attention
+        self.work = model_work(model)
 
     @property
     def config(self) -> Any:
@@ -33,16 +39,27 @@ class PolicyModel(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def forward(self, inputs: PolicyInputs, temperature: float = 1.0) -> torch.Tensor:
-        """Log-probs float32 [N] of all response tokens, flat, in the collator's order.
+    def forward(
+        self,
+        inputs: PolicyInputs,
+        temperature: float = 1.0,
+        *,
+        entropy: bool = False,
+        blind_inputs: PolicyInputs | None = None,
+    ) -> TokenScores | DivergenceScores:
+        """Log-probs of all response tokens, flat, in the collator's order; `inputs.split` cuts them.
 
-        They are of softmax(logits / temperature). `inputs` are on the model's device; `inputs.split` cuts
-        the result into sequences.
+        They are of softmax(logits / temperature). Inputs are on the model's device. With `entropy` the
+        entropy of each token's distribution too. With `blind_inputs`, the same groups collated blind, both
+        passes' log-probs and their divergence over the whole vocabulary, without gradient.
         """
-        hidden_LH = self._hidden_states(inputs).flatten(0, 1)
-        predictors_NH = hidden_LH.index_select(0, inputs.predictor_slots)
-        logprobs_N: torch.Tensor = self.model.lm_head(predictors_NH, inputs.target_ids, temperature)
-        return logprobs_N
+        head, predictors_NH = self.model.lm_head, self._predictors(inputs)
+        if blind_inputs is None:
+            scores: TokenScores = head(predictors_NH, inputs.target_ids, temperature, entropy=entropy)
+            return scores
+        blind_NH = self._predictors(blind_inputs)
+        both: DivergenceScores = head(predictors_NH, inputs.target_ids, temperature, blind_hidden=blind_NH)
+        return both
 
     def hf_named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights under the names of the Hugging Face model; a tied `lm_head` is not listed again."""
@@ -57,32 +74,42 @@ class PolicyModel(nn.Module):
         """The names in `hf_state_dict`, in its order, without touching a weight."""
         return tuple(name for name, _ in self.hf_named_parameters())
 
-    def _hidden_states(self, inputs: PolicyInputs) -> torch.Tensor:
+    def _predictors(self, inputs: PolicyInputs) -> torch.Tensor:
+        """The hidden states [N, H] that predict the response tokens."""
         embeddings = self.model.get_input_embeddings()(inputs.input_ids)
+        extra: dict[str, Any] = {}
         if inputs.pixel_values is not None:
-            embeddings = self._with_images(embeddings, inputs)
-        packed = inputs.segments is not None
-        # Packed: a mapping of no masks, or transformers would build a dense [N, N] mask from row 0.
-        masks: dict[str, Any] = {"attention_mask": {"full_attention": None}, "segments": inputs.segments}
+            embeddings, extra = self._with_images(embeddings, inputs)
         output = self.model.model.language_model(
             inputs_embeds=embeddings,
+            # Three rows, no fourth for text: transformers would look in it for borders and build a mask.
             position_ids=inputs.position_ids,
             use_cache=False,
-            **(masks if packed else {"attention_mask": inputs.attention_mask}),
+            segments=inputs.segments,
+            kernel=self.attention,
+            **extra,
         )
         hidden: torch.Tensor = output.last_hidden_state
-        return hidden
+        return hidden[0].index_select(0, inputs.predictor_slots)
 
-    def _with_images(self, embeddings: torch.Tensor, inputs: PolicyInputs) -> torch.Tensor:
+    def _with_images(
+        self, embeddings: torch.Tensor, inputs: PolicyInputs
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The tower's output in its places, and what a model with deepstack adds in its first layers."""
         tower = self.model.model.visual
         assert inputs.pixel_values is not None
-        images: torch.Tensor = tower(inputs.pixel_values, grid_thw=inputs.image_grids).pooler_output
-        images = images.to(embeddings.dtype)
+        output = tower(inputs.pixel_values, grid_thw=inputs.image_grids)
+        layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or [])]
+        layers = [layer.to(embeddings.dtype) for layer in layers]
         if len(inputs.image_slots) == 0:  # a dummy image: in the graph, not in the result
-            return embeddings + 0.0 * images.sum()
-        expanded = images.index_select(0, inputs.image_rows)
-        flat = embeddings.flatten(0, 1).index_copy(0, inputs.image_slots, expanded)
-        return flat.view_as(embeddings)
+            return embeddings + 0.0 * sum(layer.sum() for layer in layers), {}
+        images, *deepstack = [layer.index_select(0, inputs.image_rows) for layer in layers]
+        flat = embeddings[0].index_copy(0, inputs.image_slots, images)
+        if not deepstack:
+            return flat.unsqueeze(0), {}
+        is_image = torch.zeros_like(inputs.input_ids, dtype=torch.bool)
+        is_image[0, inputs.image_slots] = True
+        return flat.unsqueeze(0), {"visual_pos_masks": is_image, "deepstack_visual_embeds": deepstack}
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "PolicyModel":
         """Move or cast the weights, but never cast the buffers: rotary frequencies are wrong in bfloat16.

@@ -1,73 +1,112 @@
-"""Scoring passes over many sequences within a token budget.
+"""Scoring passes over many groups within a token budget.
 
-Owns how sequences are split into passes (the learner's micro-batches too) and the scorer's forward without
-gradient. Not what is done with the log-probs. Called by the scorer; `split_by_budget` by the learner.
+Owns the forward passes without gradient: which are needed, how they are packed, that images are prepared
+ahead of the device. Not what is done with the log-probs. Called by the scorer.
 """
 
-from collections.abc import Hashable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
+import numpy as np
 import torch
 
 from pgpo_async.contracts.rollouts import Float32Array
-from pgpo_async.policy.inputs import Collator, PolicySequence
+from pgpo_async.policy.ahead import ahead
+from pgpo_async.policy.inputs import Collator, PolicyInputs, PromptGroup
 from pgpo_async.policy.model import PolicyModel
+from pgpo_async.policy.packing import GroupSize, Part, pack
+
+Passes = Literal["sighted", "sighted_blind", "exact"]
+_Kind = Literal["sighted", "blind", "exact"]
 
 
-def split_by_budget(
-    num_tokens: Sequence[int], budget: int, *, keys: Sequence[Hashable] | None = None
-) -> list[list[int]]:
-    """Consecutive index lists, each of at most `budget` tokens; a sequence above the budget is alone.
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class GroupScores:
+    """One float32 [T] for each response of a group, in order; None where the pass was not asked for."""
 
-    Neighbours with equal `keys` (a prompt's sequences) are kept together where they fit into one list, so
-    that the vision tower sees their images once. Order is kept; every index is in one list. Raises
-    ValueError if the budget is not positive or keys and tokens differ in number.
-    """
-    if budget < 1:
-        raise ValueError(f"budget must be at least 1 token, got {budget}")
-    if keys is not None and len(keys) != len(num_tokens):
-        raise ValueError(f"keys must be as many as num_tokens, {len(num_tokens)}, got {len(keys)}")
-    passes: list[list[int]] = []
-    room = 0
-    for block in _blocks(len(num_tokens), keys):
-        needed = sum(num_tokens[i] for i in block)
-        if room < needed <= budget:
-            room = 0
-        for i in block:
-            if num_tokens[i] > room:
-                passes.append([])
-                room = budget
-            passes[-1].append(i)
-            room -= num_tokens[i]
-    return passes
+    sighted: tuple[Float32Array, ...]
+    """Log-probs with the image."""
+    blind: tuple[Float32Array, ...] | None = None
+    """Log-probs with the image hidden; the very `sighted` where the prompt has none."""
+    kl: tuple[Float32Array, ...] | None = None
+    """KL(sighted || blind) over the whole vocabulary, nats."""
 
 
-def score_sequences(
+def score_groups(
     policy: PolicyModel,
     collator: Collator,
-    sequences: Sequence[PolicySequence],
+    groups: Sequence[PromptGroup],
     *,
     pass_tokens: int,
+    passes: Passes = "sighted",
     temperature: float = 1.0,
-    blind: bool = False,
-) -> list[Float32Array]:
-    """Log-probs float32 [T] of each sequence's response, in order, without gradient.
+) -> list[GroupScores]:
+    """Score each group's responses, without gradient.
 
-    Each forward works on at most `pass_tokens` tokens (or one longer sequence), padding aside. Raises
-    ValueError, see `Collator`.
+    A forward works on at most `pass_tokens` tokens (or one longer response and its prompt). A prompt without
+    images is not run blind: nothing is hidden from it. Raises ValueError, see `Collator`.
     """
-    num_tokens = [collator.num_tokens(sequence, blind=blind) for sequence in sequences]
-    keys = [(sequence.images, sequence.prompt_token_ids.tobytes()) for sequence in sequences]
-    scores: list[Float32Array] = []
-    for indices in split_by_budget(num_tokens, pass_tokens, keys=keys):
-        inputs = collator([sequences[i] for i in indices], blind=blind).to(policy.device)
+    run = partial(_run, policy, collator, groups, pass_tokens=pass_tokens, temperature=temperature)
+    everything = range(len(groups))
+    shown = [i for i in everything if groups[i].images]
+    if passes == "exact":
+        rows = run("sighted", [i for i in everything if i not in shown]) | run("exact", shown)
+    else:
+        rows = run("sighted", everything)
+    blind = run("blind", shown) if passes == "sighted_blind" else {}
+    return [_group_scores(passes, rows[i], blind.get(i)) for i in everything]
+
+
+_Rows = dict[int, list[Float32Array]]
+"""By group, for each response float32 [K, T]."""
+
+
+def _run(
+    policy: PolicyModel,
+    collator: Collator,
+    groups: Sequence[PromptGroup],
+    kind: _Kind,
+    chosen: Sequence[int],
+    *,
+    pass_tokens: int,
+    temperature: float,
+) -> _Rows:
+    rows: _Rows = {i: [np.empty((0, 0), np.float32)] * len(groups[i].responses) for i in chosen}
+    sizes = [
+        GroupSize(
+            prompt=collator.num_prompt_tokens(groups[i], blind=kind == "blind"),
+            responses=groups[i].response_lengths,
+        )
+        for i in chosen
+    ]
+    plan = pack(sizes, pass_tokens, pair_cost=policy.work.pair_cost)
+
+    def collate(parts: Sequence[Part]) -> tuple[PolicyInputs, PolicyInputs | None]:
+        mine = [groups[chosen[part.group]].select(part.responses) for part in parts]
+        second = collator(mine, blind=True) if kind == "exact" else None
+        return collator(mine, blind=kind == "blind"), second
+
+    for parts, (inputs, second) in zip(plan, ahead(partial(collate, parts) for parts in plan), strict=True):
         with torch.inference_mode():
-            logprobs_N = policy(inputs, temperature)
-        scores += [part.numpy().copy() for part in inputs.split(logprobs_N.cpu())]
-    return scores
+            on_device = None if second is None else second.to(policy.device)
+            scores = policy(inputs.to(policy.device), temperature, blind_inputs=on_device)
+            values_KN = torch.stack([score for score in scores if score is not None]).cpu()
+        columns = iter(torch.split(values_KN, list(inputs.lengths), dim=1))
+        for part in parts:
+            for response in part.responses:
+                rows[chosen[part.group]][response] = next(columns).numpy().copy()
+    return rows
 
 
-def _blocks(size: int, keys: Sequence[Hashable] | None) -> list[list[int]]:
-    if keys is None:
-        return [[i] for i in range(size)]
-    return [list(block) for _, block in groupby(range(size), key=lambda i: keys[i])]
+def _group_scores(passes: Passes, rows: list[Float32Array], blind: list[Float32Array] | None) -> GroupScores:
+    sighted = tuple(row[0] for row in rows)
+    if passes == "sighted":
+        return GroupScores(sighted=sighted)
+    if passes == "sighted_blind":
+        hidden = sighted if blind is None else tuple(row[0] for row in blind)
+        return GroupScores(sighted=sighted, blind=hidden)
+    if len(rows) and len(rows[0]) == 1:  # no image, nothing to compare
+        return GroupScores(sighted=sighted, blind=sighted, kl=tuple(np.zeros_like(row) for row in sighted))
+    return GroupScores(sighted=sighted, blind=tuple(row[1] for row in rows), kl=tuple(row[2] for row in rows))

@@ -1,7 +1,7 @@
 """Distinct prompts of a batch as the model will see them: checked, positioned, blind or sighted.
 
-Owns what depends on the prompt alone, so that it is done once for all its responses, and each distinct image
-once for all its prompts. Called by `inputs`.
+Owns what depends on the prompt alone, and that each distinct image is there once for all its prompts. Called
+by `inputs`.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pgpo_async.policy.images import Grid, PixelBatch, image_grid, preprocess
+from pgpo_async.policy.groups import PromptGroup
+from pgpo_async.policy.images import Grid, ImageReader, PixelBatch, image_grid
 from pgpo_async.policy.positions import next_position, rotary_positions
-from pgpo_async.policy.sequences import PolicySequence
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -48,29 +48,23 @@ class PromptReader:
 
     def __init__(self, processor: Any, config: Any) -> None:
         self.image_processor = processor.image_processor
+        self._images = ImageReader(processor.image_processor)
         self.placeholders = (int(config.image_token_id), int(config.video_token_id))
         self._merge = int(config.vision_config.spatial_merge_size)
 
     def read(
-        self, sequences: Sequence[PolicySequence], *, blind: bool
+        self, groups: Sequence[PromptGroup], *, blind: bool
     ) -> tuple[list[ModelPrompt], PixelBatch | None]:
-        """Each sequence's prompt (one object for equal prompts) and the pixels of all distinct images.
+        """Each group's prompt and the pixels of all distinct images.
 
         Pixels are None if blind or without images. Raises ValueError, see `Collator`.
         """
-        images = self._read_images(sequences, blind=blind)
-        known: dict[tuple[bytes, tuple[bytes, ...]], ModelPrompt] = {}
-        prompts = []
-        for sequence in sequences:
-            key = (sequence.prompt_token_ids.tobytes(), sequence.images)
-            if key not in known:
-                known[key] = self._read_prompt(sequence, images, blind=blind)
-            prompts.append(known[key])
-        return prompts, images.pixels
+        images = self._read_images(groups, blind=blind)
+        return [self._read_prompt(group, images, blind=blind) for group in groups], images.pixels
 
-    def _read_images(self, sequences: Sequence[PolicySequence], *, blind: bool) -> _Images:
-        distinct = list(dict.fromkeys(data for sequence in sequences for data in sequence.images))
-        pixels = preprocess(self.image_processor, distinct) if distinct and not blind else None
+    def _read_images(self, groups: Sequence[PromptGroup], *, blind: bool) -> _Images:
+        distinct = list(dict.fromkeys(data for group in groups for data in group.images))
+        pixels = self._images.read(distinct) if distinct and not blind else None
         if pixels is not None:
             grids = [(int(t), int(h), int(w)) for t, h, w in pixels.grids.tolist()]
         else:
@@ -83,20 +77,20 @@ class PromptReader:
             pixels=pixels,
         )
 
-    def _read_prompt(self, sequence: PolicySequence, images: _Images, *, blind: bool) -> ModelPrompt:
-        token_ids = sequence.prompt_token_ids.astype(np.int64)
+    def _read_prompt(self, group: PromptGroup, images: _Images, *, blind: bool) -> ModelPrompt:
+        token_ids = group.prompt_token_ids.astype(np.int64)
         image_token, video_token = self.placeholders
         if (token_ids == video_token).any():
             raise ValueError(f"prompts must not hold video tokens ({video_token}), got some")
         is_image = token_ids == image_token
         if is_image[-1]:
             raise ValueError("prompts must end with a text token, got an image token last")
-        positions = rotary_positions(is_image, [images.grids[data] for data in sequence.images], self._merge)
+        positions = rotary_positions(is_image, [images.grids[data] for data in group.images], self._merge)
         if blind:
             places = rows = np.empty(0, np.int64)
             keep = ~is_image
         else:
-            places, rows = np.flatnonzero(is_image), self._rows(sequence.images, images)
+            places, rows = np.flatnonzero(is_image), self._rows(group.images, images)
             keep = np.full(len(token_ids), True)
         return ModelPrompt(
             token_ids=token_ids[keep],

@@ -1,91 +1,158 @@
-"""Where sequences begin and end in a packed row, arranged for few attention calls.
+"""Who attends to whom in one packed row with shared prefixes.
 
-Owns the plan only: sequences of similar length are neighbours in the row and share one padded call; all other
-layers see the row without padding. Made once a batch by `inputs`, read in every layer by `attention`.
+    row:   prompt 1 | prompt 2 | ... | responses to prompt 1 | responses to prompt 2 | ...
+
+Every segment (a prompt, a response) attends causally to itself; a response also attends to all of its
+prompt. Owns the plan only, made once a batch by `inputs`, read in every layer by `attention`. Kernels that
+take many lengths in one call read `offsets` and the like, kernels that take rectangles read `buckets` and
+`prefixes`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+_Array = np.ndarray[Any, Any]
+
 MAX_WASTE = 0.3
-"""Padded attention scores that a bucket may add, as a share of its sequences' own."""
+"""Padded attention scores that a bucket may add, as a share of its segments' own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Bucket:
-    """Neighbouring sequences run as one causal batch [num_sequences, length].
+    """Segments of similar length, run as one causal batch [num_segments, length].
 
-    Tokens [start, end) of the row. `pad_index` int64 [num_sequences * length] takes the bucket's tokens to
-    the padded batch, `unpad_index` int64 [end - start] takes them back; None where all lengths are equal.
+    Tokens [start, end) of the row where all are of one length and neighbours, and the indices are None. Else
+    `pad_index` int64 [num_segments * length] takes the row's tokens to the batch (padding repeats a segment's
+    last token), `token_index` int64 [tokens] is where the bucket's tokens are in the row, `unpad_index` int64
+    [tokens] where they are in the batch.
     """
 
+    num_segments: int
+    length: int
     start: int
     end: int
-    num_sequences: int
-    length: int
     pad_index: torch.Tensor | None
+    token_index: torch.Tensor | None
     unpad_index: torch.Tensor | None
 
-    def to(self, device: torch.device | str) -> "Bucket":
-        """The bucket with its indices on a device."""
-        if self.pad_index is None or self.unpad_index is None:
-            return self
-        return replace(
-            self,
-            pad_index=self.pad_index.to(device, non_blocking=True),
-            unpad_index=self.unpad_index.to(device, non_blocking=True),
-        )
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Prefix:
+    """The queries [query_start, query_end) of the row see all keys [key_start, key_end)."""
+
+    query_start: int
+    query_end: int
+    key_start: int
+    key_end: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Segments:
-    """The buckets of one packed row; together they cover it in order."""
+    """The plan of one row of `num_prompt_tokens` and then response tokens."""
 
+    num_prompt_tokens: int
     buckets: tuple[Bucket, ...]
+    """They cover the row, each token once."""
+    prefixes: tuple[Prefix, ...]
+    """One for each prompt that has response tokens."""
+    offsets: torch.Tensor
+    """int32 [segments + 1]: borders of the segments that have tokens, in the row."""
+    longest: int
+    """Tokens of the longest segment."""
+    query_offsets: torch.Tensor
+    """int32 [groups + 1]: borders of each prompt's responses together, counted from the first response."""
+    most_queries: int
+    key_offsets: torch.Tensor
+    """int32 [groups + 1]: borders of the prompts, in the row."""
+    longest_prompt: int
 
     def to(self, device: torch.device | str) -> "Segments":
-        """The segments with their indices on a device."""
-        return Segments(buckets=tuple(bucket.to(device) for bucket in self.buckets))
+        """The plan with its indices on a device."""
+        return replace(_moved(self, device), buckets=tuple(_moved(bucket, device) for bucket in self.buckets))
 
 
-def plan_segments(lengths: Sequence[int], *, max_waste: float = MAX_WASTE) -> Segments:
-    """Bucket the sequences of a row, given their lengths in row order, which must not decrease.
+Item = TypeVar("Item", Bucket, Segments)
 
-    Causal attention over right padding is exact: a real token never sees the padding after it.
-    """
-    assert all(a <= b for a, b in pairwise(lengths)), "row must be sorted by length"
+
+def plan_segments(
+    prompt_lengths: Sequence[int], response_lengths: Sequence[Sequence[int]], *, max_waste: float = MAX_WASTE
+) -> Segments:
+    """Plan a row of prompts, one token or more each, and the responses to each, which may be empty."""
+    queries = [sum(lengths) for lengths in response_lengths]
+    key_offsets = np.cumsum([0, *prompt_lengths])
+    query_offsets = np.cumsum([0, *queries])
+    num_prompt_tokens = int(key_offsets[-1])
+    lengths = np.array([*prompt_lengths, *(n for each in response_lengths for n in each)], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    filled = lengths > 0
+    return Segments(
+        num_prompt_tokens=num_prompt_tokens,
+        buckets=_buckets(starts[filled], lengths[filled], max_waste),
+        prefixes=tuple(
+            Prefix(
+                query_start=num_prompt_tokens + int(query_offsets[i]),
+                query_end=num_prompt_tokens + int(query_offsets[i + 1]),
+                key_start=int(key_offsets[i]),
+                key_end=int(key_offsets[i + 1]),
+            )
+            for i, count in enumerate(queries)
+            if count
+        ),
+        offsets=_offsets(np.concatenate(([0], np.cumsum(lengths[filled])))),
+        longest=int(lengths.max()),
+        query_offsets=_offsets(query_offsets),
+        most_queries=max(queries),
+        key_offsets=_offsets(key_offsets),
+        longest_prompt=max(prompt_lengths),
+    )
+
+
+def _buckets(starts: _Array, lengths: _Array, max_waste: float) -> tuple[Bucket, ...]:
+    order = np.argsort(lengths, kind="stable")
     borders, members, area = [0], 0, 0
-    for i, length in enumerate(lengths):
+    for i, length in enumerate(lengths[order].tolist()):
         members, area = members + 1, area + length * length
         if members * length * length > (1 + max_waste) * area:
             borders.append(i)
             members, area = 1, length * length
-    borders.append(len(lengths))
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    return Segments(
-        buckets=tuple(_bucket(list(lengths[a:b]), int(starts[a])) for a, b in pairwise(borders) if b > a)
-    )
+    return tuple(_bucket(starts[part], lengths[part]) for part in np.split(order, borders[1:]))
 
 
-def _bucket(lengths: list[int], start: int) -> Bucket:
-    size, longest, total = len(lengths), lengths[-1], sum(lengths)
-    pad_index = unpad_index = None
-    if lengths[0] != longest:
+def _bucket(starts: _Array, lengths: _Array) -> Bucket:
+    size, longest = len(lengths), int(lengths[-1])
+    start, end = int(starts[0]), int(starts[0] + lengths.sum())
+    neighbours = (lengths == longest).all() and (np.diff(starts) == longest).all()
+    pad_index = token_index = unpad_index = None
+    if not neighbours:
         column = np.arange(longest)
-        counts = np.asarray(lengths)[:, None]
-        offsets = (np.cumsum(lengths) - lengths)[:, None]
-        # Padding repeats the sequence's last token: any token will do, its results are dropped.
-        pad_index = torch.from_numpy((offsets + np.minimum(column, counts - 1)).ravel())
-        unpad_index = torch.from_numpy(np.flatnonzero((column < counts).ravel()))
+        places = starts[:, None] + np.minimum(column, lengths[:, None] - 1)
+        real = (column < lengths[:, None]).ravel()
+        pad_index = torch.from_numpy(places.ravel())
+        token_index = torch.from_numpy(places.ravel()[real])
+        unpad_index = torch.from_numpy(np.flatnonzero(real))
     return Bucket(
-        start=start,
-        end=start + total,
-        num_sequences=size,
+        num_segments=size,
         length=longest,
+        start=start,
+        end=end,
         pad_index=pad_index,
+        token_index=token_index,
         unpad_index=unpad_index,
     )
+
+
+def _offsets(values: _Array) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.int32))
+
+
+def _moved(item: Item, device: torch.device | str) -> Item:
+    changes: dict[str, Any] = {
+        field.name: value.to(device, non_blocking=True)
+        for field in fields(item)
+        if isinstance(value := getattr(item, field.name), torch.Tensor)
+    }
+    return replace(item, **changes)

@@ -40,9 +40,9 @@ from pgpo_async.demo.shapes import shapes_example, user_text
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.learner.worker import LearnerWorker
-from pgpo_async.policy.inputs import Collator, sequences_of
+from pgpo_async.policy.inputs import Collator, prompt_group
 from pgpo_async.policy.loading import load_policy, load_processor
-from pgpo_async.policy.passes import score_sequences
+from pgpo_async.policy.passes import score_groups
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.timeout(900)
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.timeout(900)
 MODEL = "builtin:tiny-vlm"
 NUM_ANSWERS = 4
 GRAD_CLIP = 0.1
-ONE_PASS, SMALL_PASSES = 1 << 20, 150
+ONE_PASS, SMALL_PASSES = 1 << 20, 90
 
 
 class ProbeEngine(LearnerEngine):
@@ -156,7 +156,8 @@ def _scored_group(index, with_image, policy, processor, collator):
         prompt_token_ids=np.array(prompt_ids, np.int32),
         rollouts=tuple(rollouts),
     )
-    logprobs = score_sequences(policy, collator, sequences_of(group), pass_tokens=4096)
+    (scores,) = score_groups(policy, collator, [prompt_group(group)], pass_tokens=4096)
+    logprobs = scores.sighted
 
     def near(row):
         return (row + rng.normal(0, 0.1, len(row))).astype(np.float32)
@@ -198,6 +199,9 @@ def _config(ranks, stage):
         "cpus": 0.5,
         "optimizer": optimizer,
         "micro_batch_tokens": ONE_PASS,
+        # Neither changes a number.
+        "offload_optimizer": stage == 2,
+        "activation_checkpointing": stage == 3,
         "step_timeout_s": 300.0,
     }
     return RunConfig.model_validate(
@@ -346,6 +350,20 @@ def test_a_group_that_cannot_be_read_drops_the_step_and_leaves_the_ranks_working
         group.train_step(leases, 3)
     after = _ask(group, "weights")
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_an_image_that_breaks_in_the_step_ends_it_on_all_ranks_with_the_reason(cluster, batches, tmp_path):
+    group = _start(_config(2, 1), tmp_path)
+    torn = _with_image(batches[0][0], batches[0][0].group.prompt.images[0][:-40])
+    with pytest.raises(StageFailed, match="must be decodable"):
+        group.train_step(_leases([torn, *batches[0][1:]]), 0)
+
+
+def _with_image(scored, image):
+    """A group whose image has a good header: only the decoding, in the step, finds it torn."""
+    prompt = replace(scored.group.prompt, images=(image,))
+    fields = {name: getattr(scored, name) for name in ScoredGroup.__slots__}
+    return ScoredGroup(**{**fields, "group": replace(scored.group, prompt=prompt)})
 
 
 def test_a_version_that_is_not_new_is_refused_and_the_ranks_live_on(two_ranks):

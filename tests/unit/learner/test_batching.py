@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgpo_async.contracts import GroupHeader
-from pgpo_async.learner.batching import assign_groups, loss_normalizer, num_train_tokens
+from pgpo_async.learner.batching import assign_groups, group_cost, loss_normalizer
 
 TOKENS = st.lists(st.integers(0, 5000), max_size=60)
 RANKS = st.integers(1, 9)
@@ -66,5 +66,9 @@ def test_the_normalizer_counts_the_whole_step():
     assert loss_normalizer([header(num_response_tokens=0)], "token_mean") == 1.0
 
 
-def test_a_groups_cost_counts_its_prompt_for_every_answer():
-    assert num_train_tokens(header(num_rollouts=3, num_prompt_tokens=10, num_response_tokens=7)) == 37
+def test_a_groups_cost_counts_its_prompt_once_and_what_attends_to_what():
+    group = header(num_rollouts=2, num_prompt_tokens=10, num_response_tokens=8)
+    assert group_cost(group) == 18
+    # The prompt to itself 50, two responses of 4 to themselves 16, to the prompt 80.
+    assert group_cost(group, 0.5) == 18 + 0.5 * (50 + 16 + 80)
+    assert group_cost(header(num_rollouts=0, num_response_tokens=0), 1.0) == 10 + 50

@@ -1,4 +1,4 @@
-"""A random tiny Qwen2.5-VL whose weights make images matter, sequences, an independent reference."""
+"""Random tiny models whose weights make images matter, prompt groups, an independent reference."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -14,10 +14,12 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
 from pgpo_async.demo.tokenizer import build_processor
-from pgpo_async.policy.inputs import Collator, PolicySequence
+from pgpo_async.policy.inputs import Collator, PromptGroup
 from pgpo_async.policy.loading import load_policy, load_processor
 from pgpo_async.policy.model import PolicyModel
 
@@ -35,6 +37,10 @@ def make_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
             kinds = Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
             vision |= {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64}
             vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
+        elif model_type == "qwen3_vl":
+            kinds = Qwen3VLConfig, Qwen3VLForConditionalGeneration
+            vision |= {"depth": 3, "hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 64}
+            vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1]}
         else:
             kinds = Qwen2VLConfig, Qwen2VLForConditionalGeneration
             vision |= {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
@@ -46,8 +52,9 @@ def make_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
                 "num_hidden_layers": 2,
                 "num_attention_heads": 4,
                 "num_key_value_heads": 2,
+                "head_dim": 16,
                 "tie_word_embeddings": tied,
-                "layer_types": layer_types,
+                **({"layer_types": layer_types} if layer_types else {}),
                 "rope_parameters": {
                     "rope_type": "default",
                     "rope_theta": 10000.0,
@@ -94,9 +101,8 @@ def policy(model_folder: Path) -> PolicyModel:
 
 
 @pytest.fixture(scope="session")
-def collators(model_folder: Path, processor: Any) -> dict[str, Collator]:
-    config = load_policy(str(model_folder), dtype="float32").config
-    return {layout: Collator(processor, config, layout=layout) for layout in ("packed", "padded")}
+def collator(model_folder: Path, processor: Any) -> Collator:
+    return Collator(processor, load_policy(str(model_folder), dtype="float32").config)
 
 
 @pytest.fixture(scope="session")
@@ -111,10 +117,10 @@ def make_image() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def make_sequence(processor: Any) -> Callable[..., PolicySequence]:
-    """`parts` of the prompt are numbers of random text tokens and images; `response` a number of tokens."""
+def make_group(processor: Any) -> Callable[..., PromptGroup]:
+    """`parts` of the prompt are numbers of random text tokens and images; `responses` numbers of tokens."""
 
-    def make(parts: Sequence[int | bytes], response: int, seed: int = 0) -> PolicySequence:
+    def make(parts: Sequence[int | bytes], responses: Sequence[int], seed: int = 0) -> PromptGroup:
         random = np.random.default_rng(seed)
         special = len(processor.tokenizer.all_special_ids)
         image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
@@ -128,9 +134,9 @@ def make_sequence(processor: Any) -> Callable[..., PolicySequence]:
                 prompt += [image_token] * (int(features["image_grid_thw"].prod()) // 4)
             else:
                 prompt += text(part).tolist()
-        return PolicySequence(
+        return PromptGroup(
             prompt_token_ids=np.array(prompt, np.int32),
-            response_token_ids=text(response).astype(np.int32),
+            responses=tuple(text(size).astype(np.int32) for size in responses),
             images=tuple(part for part in parts if isinstance(part, bytes)),
         )
 
@@ -138,20 +144,21 @@ def make_sequence(processor: Any) -> Callable[..., PolicySequence]:
 
 
 @pytest.fixture(scope="session")
-def mixed_sequences(
-    make_image: Callable[..., bytes], make_sequence: Callable[..., PolicySequence]
-) -> list[PolicySequence]:
+def mixed_groups(
+    make_image: Callable[..., bytes], make_group: Callable[..., PromptGroup]
+) -> list[PromptGroup]:
     """One and two images: first, in the middle, just before the last token; text only; of many lengths."""
     small, wide, large = make_image(1), make_image(2, 140, 84), make_image(3, 112, 168)
     return [
-        make_sequence([5, small, 7], 9, seed=1),
-        make_sequence([small, 12], 4, seed=2),
-        make_sequence([6], 11, seed=3),
-        make_sequence([3, wide, 2, large, 4], 6, seed=4),
-        make_sequence([20, large, 1], 13, seed=5),
-        make_sequence([2, large, 5], 0, seed=6),
-        make_sequence([1, small, 1, wide, 1], 1, seed=7),
-        make_sequence([30], 2, seed=8),
+        make_group([5, small, 7], [9, 4, 9, 1], seed=1),
+        make_group([small, 12], [4], seed=2),
+        make_group([6], [11, 3, 0], seed=3),
+        make_group([3, wide, 2, large, 4], [6, 6, 6], seed=4),
+        make_group([20, large, 1], [13, 0], seed=5),
+        make_group([2, large, 5], [0], seed=6),
+        make_group([1, small, 1, wide, 1], [1, 1, 2], seed=7),
+        make_group([30], [2], seed=8),
+        make_group([4], [], seed=9),
     ]
 
 
@@ -162,8 +169,8 @@ Reference = Callable[..., list[torch.Tensor]]
 def reference(processor: Any) -> Callable[[Path], Reference]:
     """transformers' own model, eager attention, a dense mask, one padded batch, full log-softmax.
 
-    `hide` takes the image tokens from the sight of all text tokens; `compact` counts positions up as if there
-    had been no image (the mistake to be seen).
+    One rollout a row, each with its prompt and its images. `hide` takes the image tokens from the sight of
+    all text tokens; `compact` counts positions up as if there had been no image (the mistake to be seen).
     """
 
     def load(folder: Path) -> Reference:
@@ -171,16 +178,17 @@ def reference(processor: Any) -> Callable[[Path], Reference]:
         model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
         def logprobs(
-            sequences: Sequence[PolicySequence], *, hide: bool = False, compact: bool = False
+            groups: Sequence[PromptGroup], *, hide: bool = False, compact: bool = False
         ) -> list[torch.Tensor]:
+            pairs = [(group, response) for group in groups for response in group.responses]
             rows = [
-                torch.from_numpy(np.concatenate([s.prompt_token_ids, s.response_token_ids]).astype(np.int64))
-                for s in sequences
+                torch.from_numpy(np.concatenate([group.prompt_token_ids, response]).astype(np.int64))
+                for group, response in pairs
             ]
             ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
             real = torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in rows])
             is_image = (ids == model.config.image_token_id) & real
-            images = [Image.open(io.BytesIO(data)) for s in sequences for data in s.images]
+            images = [Image.open(io.BytesIO(data)) for group, _ in pairs for data in group.images]
             features = processor.image_processor(images=images, return_tensors="pt") if images else {}
             positions, _ = model.model.get_rope_index(
                 ids,
@@ -205,8 +213,8 @@ def reference(processor: Any) -> Callable[[Path], Reference]:
             table = logits.log_softmax(-1)
             return [
                 table[i, p - 1 : p - 1 + t].gather(-1, row[p : p + t, None])[:, 0]
-                for i, (row, s) in enumerate(zip(rows, sequences, strict=True))
-                for p, t in [(len(s.prompt_token_ids), len(s.response_token_ids))]
+                for i, (row, (group, response)) in enumerate(zip(rows, pairs, strict=True))
+                for p, t in [(len(group.prompt_token_ids), len(response))]
             ]
 
         logprobs.model = model  # type: ignore[attr-defined]

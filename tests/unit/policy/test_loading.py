@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pgpo_async.contracts import ConfigError
-from pgpo_async.policy.inputs import Collator, PolicySequence
+from pgpo_async.policy.inputs import Collator, PromptGroup
 from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
 from pgpo_async.policy.model import PolicyModel
 
@@ -31,8 +31,8 @@ def test_weights_have_the_names_of_the_hugging_face_model_and_a_tied_head_is_lis
 
 def test_casting_the_module_casts_weights_but_not_rotary_frequencies(
     policy: PolicyModel,
-    collators: dict[str, Collator],
-    mixed_sequences: list[PolicySequence],
+    collator: Collator,
+    mixed_groups: list[PromptGroup],
     model_folder: Path,
 ) -> None:
     before = {name: buffer.clone() for name, buffer in policy.named_buffers()}
@@ -41,19 +41,19 @@ def test_casting_the_module_casts_weights_but_not_rotary_frequencies(
     assert len(before) >= 2
     for name, buffer in policy.named_buffers():
         assert torch.equal(buffer, before[name]), name
-    inputs = collators["packed"](mixed_sequences)
+    inputs = collator(mixed_groups)
     loaded = load_policy(str(model_folder), dtype="bfloat16")
     with torch.inference_mode():
-        cast_logprobs_N = policy(inputs)
-        assert torch.equal(cast_logprobs_N, loaded(inputs))
+        cast_logprobs_N = policy(inputs).logprobs
+        assert torch.equal(cast_logprobs_N, loaded(inputs).logprobs)
     assert cast_logprobs_N.dtype == torch.float32
 
 
 def test_a_frozen_vision_tower_gets_no_gradient(
-    model_folder: Path, collators: dict[str, Collator], mixed_sequences: list[PolicySequence]
+    model_folder: Path, collator: Collator, mixed_groups: list[PromptGroup]
 ) -> None:
     policy = load_policy(str(model_folder), dtype="float32", train_vision_tower=False)
-    policy(collators["packed"](mixed_sequences)).sum().backward()
+    policy(collator(mixed_groups)).logprobs.sum().backward()
     for name, parameter in policy.hf_named_parameters():
         assert (parameter.grad is None) is ("visual" in name), name
 
@@ -81,12 +81,14 @@ def test_paths_that_hold_no_model_are_refused_with_what_to_do(tmp_path: Path) ->
         load_policy(str(tmp_path), dtype="float32")
 
 
-@pytest.mark.parametrize("model_type", ["qwen3_5", "qwen3_vl", "llama"])
+@pytest.mark.parametrize("model_type", ["qwen3_5", "llama"])
 def test_models_whose_blind_pass_is_not_known_to_be_exact_are_refused(
     model_type: str, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
-    with pytest.raises(ConfigError, match=f"qwen2_vl or qwen2_5_vl, got .* of type '{model_type}'"):
+    with pytest.raises(
+        ConfigError, match=f"qwen2_vl or qwen2_5_vl or qwen3_vl, got .* of type '{model_type}'"
+    ):
         load_policy(str(tmp_path), dtype="float32")
 
 
