@@ -34,8 +34,10 @@ class PolicyInputs:
     """int64 [M]: places in the row that take an image embedding, rising."""
     image_rows: torch.Tensor
     """int64 [M]: which row of the tower's output each takes."""
+    needed_slots: torch.Tensor
+    """int64 [K]: places in the row whose output predicts a response token, rising."""
     predictor_slots: torch.Tensor
-    """int64 [N]: for each response token the place in the row whose output predicts it."""
+    """int64 [N]: for each response token which of the needed outputs predicts it."""
     target_ids: torch.Tensor
     """int64 [N]: the response tokens, response after response in the order given to the collator."""
     lengths: tuple[int, ...]

@@ -87,6 +87,7 @@ def _assemble(
     predictors = np.where(
         place == 0, np.repeat(last_of_prompt, lengths), np.repeat(response_starts, lengths) + place - 1
     )
+    needed, which = np.unique(predictors, return_inverse=True)
     next_positions = np.array([prompt.next_position for prompt in prompts])[parents]
     response_positions = np.repeat(next_positions, in_row) + _counts(in_row)
     positions = [prompt.positions for prompt in prompts]
@@ -100,7 +101,8 @@ def _assemble(
         image_grids=None if pixels is None else pixels.grids,
         image_slots=_tensor([a + p.image_places for a, p in zip(starts, prompts, strict=True)]),
         image_rows=_tensor([prompt.image_rows for prompt in prompts]),
-        predictor_slots=torch.from_numpy(predictors),
+        needed_slots=torch.from_numpy(needed.astype(np.int64)),
+        predictor_slots=torch.from_numpy(which.astype(np.int64)),
         target_ids=_tensor(responses),
         lengths=tuple(lengths.tolist()),
     )

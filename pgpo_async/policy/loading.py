@@ -22,6 +22,8 @@ from pgpo_async.demo.tiny_vlm import tiny_vlm_path
 from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
 from pgpo_async.policy.kernels import AttentionKernel
 from pgpo_async.policy.model import PolicyModel
+from pgpo_async.policy.trim import trim_text_layers
+from pgpo_async.policy.vision_attention import VISION_ATTENTION
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -106,6 +108,9 @@ def policy_of(model: Any, *, attention: AttentionKernel = "auto") -> PolicyModel
     model.set_attn_implementation(
         {"": "sdpa", "text_config": SHARED_PREFIX_ATTENTION, "vision_config": "sdpa"}
     )
+    # Set past transformers' check, which would look for the package that a flash attention usually is.
+    model.model.visual.config._attn_implementation = VISION_ATTENTION
+    trim_text_layers(model.model.language_model)
     return PolicyModel(model, attention=attention)
 
 
@@ -142,4 +147,10 @@ def _check_supported(config: Any, path: str) -> None:
             f"model.path must hold a model with full attention in all layers, got {path!r} with "
             f"{sorted(kinds)}: set use_sliding_window to false in its config.json if no "
             "sequence reaches its window"
+        )
+    num_layers = config.get_text_config().num_hidden_layers
+    if len(getattr(config.vision_config, "deepstack_visual_indexes", None) or ()) >= num_layers:
+        raise ConfigError(
+            f"model.path must hold a model whose last text layer takes no deepstack features, got {path!r} "
+            f"with {num_layers} layers"
         )

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-SLICE_ELEMENTS = 1 << 24
-"""Logits held at once, by default: 64 MiB in float32."""
+SLICE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Logits held at once, by default: what a processor's cache holds; what keeps a GPU busy (256 MiB)."""
 MIN_WIDTH = 512
 
 
@@ -37,15 +37,16 @@ class DivergenceScores(NamedTuple):
 class LogProbHead(nn.Linear):
     """A linear output layer that can also return the log-probs of given tokens."""
 
-    slice_elements: int = SLICE_ELEMENTS
+    slice_elements: int | None = None
 
     @classmethod
-    def from_linear(cls, layer: nn.Linear, *, slice_elements: int = SLICE_ELEMENTS) -> "LogProbHead":
+    def from_linear(cls, layer: nn.Linear, *, slice_elements: int | None = None) -> "LogProbHead":
         """A head on the layer's own parameters (a tied weight stays tied).
 
-        Raises ValueError for a size below 1.
+        `slice_elements` bounds the logits held at once, by default as it suits the device. Raises ValueError
+        for a size below 1.
         """
-        if slice_elements < 1:
+        if slice_elements is not None and slice_elements < 1:
             raise ValueError(f"slice_elements must be at least 1, got {slice_elements}")
         head = cls(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         head.weight, head.bias = layer.weight, layer.bias
@@ -77,7 +78,10 @@ class LogProbHead(nn.Linear):
         return TokenScores(scores[0], scores[1] if entropy else None)
 
     def _width(self, num_tokens: int) -> int:
-        return max(MIN_WIDTH, self.slice_elements // max(1, num_tokens))
+        elements = self.slice_elements
+        if elements is None:
+            elements = SLICE_ELEMENTS.get(self.weight.device.type, SLICE_ELEMENTS["cuda"])
+        return max(MIN_WIDTH, elements // max(1, num_tokens))
 
     @torch.no_grad()
     def _divergence(
@@ -85,12 +89,14 @@ class LogProbHead(nn.Linear):
     ) -> DivergenceScores:
         """KL = E[l - l'] - lse + lse' with the expectation under the sighted pass, summed slice by slice."""
         sighted, blind = _Running(target_ids_N), _Running(target_ids_N)
+        sighted_NH, blind_NH = _computed(sighted_NH), _computed(blind_NH)
         slices = _slices(self.weight, self.bias, self._width(2 * len(sighted_NH)))
         for start, weight_vH, bias_v in slices:
             logits_Nv = _logits(sighted_NH, weight_vH, bias_v, temperature)
             other_Nv = _logits(blind_NH, weight_vH, bias_v, temperature)
+            difference_Nv = logits_Nv - other_Nv
             blind.add(start, other_Nv)
-            sighted.add(start, logits_Nv, values_Nv=logits_Nv - other_Nv)
+            sighted.add(start, logits_Nv, values_Nv=difference_Nv)
         kl_N = sighted.expectation() - sighted.logsumexp() + blind.logsumexp()
         # Rounding leaves about 1e-6; a divergence is not negative.
         return DivergenceScores(sighted.logprobs(), blind.logprobs(), kl_N.clamp(min=0.0))
@@ -106,12 +112,12 @@ class _Running:
         self._means: list[Tensor] = []
 
     def add(self, start: int, logits_Nv: Tensor, values_Nv: Tensor | None = None) -> None:
-        """Take in a slice; with values their expectation too. Overwrites neither."""
+        """Take in a slice, which is overwritten; with values their expectation too."""
         inside, local = _local(self._targets, start, logits_Nv.shape[1])
         picked = logits_Nv.gather(1, local.unsqueeze(1)).squeeze(1)
         self._chosen = torch.where(inside, picked, self._chosen)
         largest = logits_Nv.amax(1, keepdim=True)
-        shares = (logits_Nv - largest).exp_()
+        shares = logits_Nv.sub_(largest).exp_()
         total = shares.sum(1)
         self._logsumexps.append(total.log() + largest.squeeze(1))
         if values_Nv is not None:
@@ -147,10 +153,10 @@ class _Scan(torch.autograd.Function):
         entropy: bool,
         width: int,
     ) -> tuple[Tensor, Tensor]:
-        running = _Running(target_ids)
+        running, states = _Running(target_ids), _computed(hidden)
         for start, weight_vH, bias_v in _slices(weight, bias, width):
-            logits_Nv = _logits(hidden, weight_vH, bias_v, temperature)
-            running.add(start, logits_Nv, values_Nv=logits_Nv if entropy else None)
+            logits_Nv = _logits(states, weight_vH, bias_v, temperature)
+            running.add(start, logits_Nv, values_Nv=logits_Nv.clone() if entropy else None)
         logsumexp = running.logsumexp()
         entropies = logsumexp - running.expectation() if entropy else torch.zeros_like(logsumexp)
         ctx.save_for_backward(hidden, weight, bias, target_ids, logsumexp, entropies)
@@ -162,6 +168,7 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, target_ids, logsumexp, entropies = ctx.saved_tensors
         temperature, width = ctx.settings
+        states = _computed(hidden)
         grad_logprobs, grad_entropies = grads
         if grad_logprobs is None:
             grad_logprobs = torch.zeros_like(logsumexp)
@@ -170,7 +177,7 @@ class _Scan(torch.autograd.Function):
         grad_bias = torch.empty_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         for start, weight_vH, bias_v in _slices(weight, bias, width):
             where = slice(start, start + len(weight_vH))
-            logprobs_Nv = _logits(hidden, weight_vH, bias_v, temperature).sub_(logsumexp.unsqueeze(1))
+            logprobs_Nv = _logits(states, weight_vH, bias_v, temperature).sub_(logsumexp.unsqueeze(1))
             inside, local = _local(target_ids, start, logprobs_Nv.shape[1])
             if grad_entropies is None:
                 grad_Nv = logprobs_Nv.exp_().mul_(-grad_logprobs.unsqueeze(1))
@@ -182,13 +189,13 @@ class _Scan(torch.autograd.Function):
             grad_Nv.scatter_add_(1, local.unsqueeze(1), added.unsqueeze(1))
             if temperature != 1.0:
                 grad_Nv /= temperature
-            grad_Nv = grad_Nv.to(hidden.dtype)
+            grad_Nv = grad_Nv.to(states.dtype)
             if grad_hidden is not None:
                 _add_product(grad_hidden, grad_Nv, weight_vH)
             if grad_weight is not None:
-                torch.mm(grad_Nv.T, hidden, out=grad_weight[where])
+                _put_product(grad_weight[where], grad_Nv.T, states)
             if grad_bias is not None:
-                torch.sum(grad_Nv, 0, out=grad_bias[where])
+                grad_bias[where] = grad_Nv.sum(0)
         if grad_hidden is not None:
             grad_hidden = grad_hidden.to(hidden.dtype)
         return grad_hidden, grad_weight, grad_bias, None, None, None, None
@@ -197,7 +204,12 @@ class _Scan(torch.autograd.Function):
 def _slices(weight: Tensor, bias: Tensor | None, width: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
     for start in range(0, len(weight), width):
         part = slice(start, start + width)
-        yield start, weight[part], None if bias is None else bias[part]
+        yield start, _computed(weight[part]), None if bias is None else _computed(bias[part])
+
+
+def _computed(tensor: Tensor) -> Tensor:
+    """In the precision of the products: float32 on a CPU, few of which are fast in bfloat16."""
+    return tensor if tensor.is_cuda else tensor.float()
 
 
 def _logits(hidden_NH: Tensor, weight_vH: Tensor, bias_v: Tensor | None, temperature: float) -> Tensor:
@@ -210,6 +222,13 @@ def _local(target_ids_N: Tensor, start: int, width: int) -> tuple[Tensor, Tensor
     """Which targets lie in the slice, and where in it (anywhere for the others)."""
     local = target_ids_N - start
     return (local >= 0) & (local < width), local.clamp(0, width - 1)
+
+
+def _put_product(place: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == place.dtype:
+        torch.mm(left, right, out=place)
+    else:
+        place.copy_(left @ right)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -14,14 +14,14 @@ from torch import nn
 from pgpo_async.policy.batch import PolicyInputs
 from pgpo_async.policy.flops import model_work
 from pgpo_async.policy.kernels import AttentionKernel
-from pgpo_async.policy.logprobs import SLICE_ELEMENTS, DivergenceScores, LogProbHead, TokenScores
+from pgpo_async.policy.logprobs import DivergenceScores, LogProbHead, TokenScores
 
 
 class PolicyModel(nn.Module):
     """Wraps a model of `loading.SUPPORTED_MODELS`, which stays usable as `model` (for `save_pretrained`)."""
 
     def __init__(
-        self, model: Any, *, attention: AttentionKernel = "auto", slice_elements: int = SLICE_ELEMENTS
+        self, model: Any, *, attention: AttentionKernel = "auto", slice_elements: int | None = None
     ) -> None:
         super().__init__()
         model.lm_head = LogProbHead.from_linear(model.lm_head, slice_elements=slice_elements)
@@ -87,6 +87,7 @@ class PolicyModel(nn.Module):
             use_cache=False,
             segments=inputs.segments,
             kernel=self.attention,
+            needed=inputs.needed_slots,
             **extra,
         )
         hidden: torch.Tensor = output.last_hidden_state

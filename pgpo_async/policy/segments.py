@@ -91,7 +91,7 @@ def plan_segments(
     filled = lengths > 0
     return Segments(
         num_prompt_tokens=num_prompt_tokens,
-        buckets=_buckets(starts[filled], lengths[filled], max_waste),
+        buckets=buckets_of(starts[filled], lengths[filled], max_waste=max_waste),
         prefixes=tuple(
             Prefix(
                 query_start=num_prompt_tokens + int(query_offsets[i]),
@@ -111,7 +111,8 @@ def plan_segments(
     )
 
 
-def _buckets(starts: _Array, lengths: _Array, max_waste: float) -> tuple[Bucket, ...]:
+def buckets_of(starts: _Array, lengths: _Array, *, max_waste: float) -> tuple[Bucket, ...]:
+    """Segments of one token or more, sorted by length and grouped while padding wastes little."""
     order = np.argsort(lengths, kind="stable")
     borders, members, area = [0], 0, 0
     for i, length in enumerate(lengths[order].tolist()):
