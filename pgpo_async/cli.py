@@ -63,6 +63,49 @@ def launch(
         raise SystemExit(launch_run(run_config, dry_run=dry_run))
 
 
+bench = typer.Typer(
+    name="bench",
+    help="Measure this machine: each prints a table and, with --json, writes its figures.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(bench)
+
+
+@bench.command("policy")
+def bench_policy(
+    model: Annotated[
+        list[str] | None, typer.Option(help="tiny, 3b-like or 3b (random weights); may be repeated.")
+    ] = None,
+    images: Annotated[
+        list[int] | None, typer.Option(help="Image tokens of a prompt: 300 or 1280; may be repeated.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda; a GPU if there is one.")] = "",
+    repeats: Annotated[int, typer.Option(min=1, help="Times each way is measured; medians are told.")] = 3,
+    attention: Annotated[str, typer.Option(help="auto, flash or math.")] = "auto",
+    head: Annotated[bool, typer.Option(help="Measure the log-probs of a large vocabulary too.")] = True,
+    peer: Annotated[str, typer.Option(help="trl: compare one optimizer step of the demo with TRL.")] = "",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Scoring and training passes: shared prefixes and dropped images against the plain way."""
+    with _told_in_a_line():
+        from pgpo_async.bench.options import Options
+
+        options = Options(
+            models=tuple(model or ()),
+            image_tokens=tuple(images or (300, 1280)),
+            repeats=repeats,
+            device=device,
+            head=head,
+            attention=attention,
+            peer=peer,
+        )
+
+        from pgpo_async.bench.policy_table import run_and_print
+
+        run_and_print(options, json)
+
+
 @contextmanager
 def _told_in_a_line() -> Iterator[None]:
     """Turn the errors that users can act on into messages and exit codes."""

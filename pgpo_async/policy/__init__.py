@@ -1,4 +1,12 @@
-"""The model as scorer and learner both use it: load it, collate sequences, get response log-probs.
+"""The model as scorer and learner both use it: load it, collate groups, get response log-probs.
+
+    groups            a prompt with its responses
+      -> packing      which responses share a pass: token budget, even cost (flops)
+      -> inputs       one row, each prompt once (prompts, positions, images); batch is what comes out
+      -> model        tower once an image, text layers (trim) with attention over segments
+           attention  row_attention: own and prefix parts, merged; kernels by device; vision_attention
+           logprobs   log-probs, entropy, exact divergence by slices of the vocabulary
+    passes            all of it for scoring, images prepared ahead
 
 torch and transformers only (no Ray, vLLM, DeepSpeed), so it runs alone on a GPU box. One forward serves
 the sighted pass, the blind pass and training, so the quotient that dependency needs is of one policy

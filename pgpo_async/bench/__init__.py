@@ -1,0 +1,1 @@
+"""Benchmarks that users run too: `pgpo-async bench ...` prints a table and writes its figures as JSON."""

@@ -1,0 +1,79 @@
+"""Log-probs by slices of the vocabulary against the full matrix of logits: time and memory.
+
+At Qwen2.5-VL-3B's head by default: 2048 tokens, hidden 2048, vocabulary 151,936. Called by `policy`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pgpo_async.bench.timing import PeakMemory, timed
+from pgpo_async.policy.logprobs import LogProbHead
+
+Way = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadFigures:
+    """Seconds of a forward and backward, and bytes beyond inputs, weight and weight gradient."""
+
+    full_s: float
+    sliced_s: float
+    full_bytes: int
+    sliced_bytes: int
+
+    @property
+    def time_ratio(self) -> float:
+        """Sliced / full."""
+        return self.sliced_s / self.full_s
+
+    @property
+    def peak_ratio(self) -> float:
+        """Sliced / full."""
+        return self.sliced_bytes / self.full_bytes
+
+
+def measure_head(
+    device: torch.device,
+    *,
+    tokens: int = 2048,
+    hidden: int = 2048,
+    vocabulary: int = 151_936,
+    dtype: torch.dtype = torch.float32,
+    repeats: int = 1,
+) -> HeadFigures:
+    """Measure both ways in turns, forward and backward."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        head = LogProbHead.from_linear(nn.Linear(hidden, vocabulary, bias=False, dtype=dtype))
+        states = torch.randn(tokens, hidden, dtype=dtype, requires_grad=True)
+        targets = torch.randint(vocabulary, (tokens,))
+        weights = torch.linspace(-1, 1, tokens)
+
+    def full() -> Tensor:
+        logits = nn.functional.linear(states, head.weight).float()
+        return logits.log_softmax(-1).gather(1, targets.unsqueeze(1)).squeeze(1)
+
+    def sliced() -> Tensor:
+        scores: Tensor = head(states, targets).logprobs
+        return scores
+
+    def step(way: Way) -> Callable[[], None]:
+        return lambda: torch.autograd.backward((way() * weights).sum())
+
+    seconds: dict[str, float] = {}
+    extra: dict[str, int] = {}
+    for _ in range(repeats):
+        for name, way in (("full", full), ("sliced", sliced)):
+            head.weight.grad = states.grad = None
+            with PeakMemory(device) as memory:
+                seconds[name] = min(seconds.get(name, float("inf")), timed(step(way), device))
+            extra[name] = memory.extra_bytes - head.weight.nbytes
+    return HeadFigures(
+        full_s=seconds["full"],
+        sliced_s=seconds["sliced"],
+        full_bytes=extra["full"],
+        sliced_bytes=extra["sliced"],
+    )
