@@ -64,7 +64,7 @@ def measure_trl(model_folder: Path, task: Task, *, steps: int, lr: float) -> Trl
 
 
 def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: int, lr: float) -> TrlTimes:
-    from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+    from transformers import AutoProcessor, PrinterCallback, Qwen2_5_VLForConditionalGeneration
 
     rounds = task.num_responses // micro_batch
     with tempfile.TemporaryDirectory() as folder:
@@ -98,6 +98,7 @@ def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: i
             reward_funcs=clock.rewards,
             train_dataset=_dataset(task),
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_callback(clock))
         trainer.train()
     if clock.num_tokens != (steps + 1) * sum(len(r) for each in task.responses for r in each):

@@ -4,7 +4,7 @@ Runs with torch and transformers only: no Ray, vLLM or DeepSpeed. Called by the 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -76,12 +76,7 @@ def bench_policy(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
         figures |= {
             "logprob_peak_ratio": head.peak_ratio,
             "logprob_time_ratio": head.time_ratio,
-            "head": {
-                "full_s": head.full_s,
-                "sliced_s": head.sliced_s,
-                "full_bytes": head.full_bytes,
-                "sliced_bytes": head.sliced_bytes,
-            },
+            "head": asdict(head),
         }
     return figures
 

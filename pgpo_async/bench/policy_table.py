@@ -69,6 +69,11 @@ def table(figures: dict[str, Any]) -> list[Sequence[str]]:
         time, peak = _r(figures["logprob_time_ratio"]), _r(figures["logprob_peak_ratio"])
         rows.append((*at, "forward and backward", _s(head["sliced_s"]), _s(head["full_s"]), time))
         rows.append((*at, "extra memory", _gib(head["sliced_bytes"]), _gib(head["full_bytes"]), peak))
+        if head["liger_s"] is not None:
+            beside = (*at, "and liger-kernel's fused loss", _s(head["sliced_s"]), _s(head["liger_s"]))
+            rows.append((*beside, _r(head["sliced_s"] / head["liger_s"])))
+            beside = (*at, "extra memory", _gib(head["sliced_bytes"]), _gib(head["liger_bytes"]))
+            rows.append((*beside, _r(head["sliced_bytes"] / head["liger_bytes"])))
     if "peer" in figures:
         peer = figures["peer"]
         step = ("demo", "9", f"optimizer step, {peer['name']}", _s(peer["ours_s"]), _s(peer["peer_s"]))

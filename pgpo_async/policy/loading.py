@@ -22,7 +22,7 @@ from pgpo_async.demo.tiny_vlm import tiny_vlm_path
 from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
 from pgpo_async.policy.kernels import AttentionKernel
 from pgpo_async.policy.model import PolicyModel
-from pgpo_async.policy.trim import trim_text_layers
+from pgpo_async.policy.trim import trim
 from pgpo_async.policy.vision_attention import VISION_ATTENTION
 
 Dtype = Literal["float32", "bfloat16"]
@@ -110,7 +110,7 @@ def policy_of(model: Any, *, attention: AttentionKernel = "auto") -> PolicyModel
     )
     # Set past transformers' check, which would look for the package that a flash attention usually is.
     model.model.visual.config._attn_implementation = VISION_ATTENTION
-    trim_text_layers(model.model.language_model)
+    trim(model)
     return PolicyModel(model, attention=attention)
 
 

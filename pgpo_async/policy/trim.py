@@ -1,9 +1,9 @@
-"""What transformers' text layers compute or keep and nobody reads, taken out of them.
+"""What transformers' layers compute or keep and nobody reads, taken out of them.
 
-Owns two changes to a model's text layers, neither of which changes a result: the last layer goes on after its
-attention with the tokens that predict something (a prompt's others are only attended to), and the gated
-feed-forward keeps two activations for the backward pass instead of three, and none without gradient. Applied
-by `loading`.
+Owns three changes to a model, none of which changes a result: the last text layer goes on after its attention
+with the tokens that predict something (a prompt's others are only attended to); the gated feed-forward keeps
+two activations for the backward pass instead of three, and none without gradient; the tower cuts no patches,
+they come cut, so its convolution is the matrix product that it amounts to. Applied by `loading`.
 """
 
 from types import MethodType
@@ -11,11 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 
-def trim_text_layers(text_model: Any) -> None:
-    """Change a text model of the Qwen2-VL family in place."""
+def trim(model: Any) -> None:
+    """Change a model of the Qwen2-VL family in place."""
+    _trim_text_layers(model.model.language_model)
+    embed = model.model.visual.patch_embed
+    embed.proj.forward = MethodType(_patches_forward, embed.proj)
+
+
+def _trim_text_layers(text_model: Any) -> None:
     for layer in text_model.layers:
         if isinstance(layer.mlp.act_fn, nn.SiLU) or type(layer.mlp.act_fn).__name__.startswith("SiLU"):
             layer.mlp.forward = MethodType(_gated_forward, layer.mlp)
@@ -33,6 +39,13 @@ def _last_forward(
         hidden_states = hidden_states.index_select(1, needed)
     output: Tensor = hidden_states + layer.mlp(layer.post_attention_layernorm(hidden_states))
     return output
+
+
+def _patches_forward(convolution: Any, patches: Tensor) -> Tensor:
+    """A convolution whose kernel covers its input, [P, C, ...] to [P, H, 1, 1, 1]."""
+    weight = convolution.weight
+    output = linear(patches.flatten(1), weight.flatten(1), convolution.bias)
+    return output.view(*output.shape, *[1] * (weight.ndim - 2))
 
 
 def _gated_forward(mlp: Any, hidden: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ def make_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
             for name, parameter in model.named_parameters():
                 if parameter.ndim > 1:
                     fan_in = parameter[0].numel()
-                    parameter.normal_(std=0.2 if "embed_tokens" in name else 1.5 / fan_in**0.5)
+                    parameter.normal_(std=0.2 if "embed_tokens" in name else 1.0 / fan_in**0.5)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         return folder

@@ -69,7 +69,8 @@ PARTS = st.lists(st.one_of(st.integers(1, 9), st.sampled_from(["small", "wide"])
 
 @given(data=st.data())
 @settings(
-    max_examples=12,
+    max_examples=25,
+    derandomize=True,  # the tolerance is near float32's own: new examples are for a person to look at
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
