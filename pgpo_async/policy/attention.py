@@ -69,7 +69,7 @@ class _SharedPrefixAttention(torch.autograd.Function):
     ) -> Tensor:
         row = Heads(query, key, value)
         attended = kernel.own(row, segments, scale)
-        if segments.prefixes:
+        if kernel.has_prefix(segments):
             first = segments.num_prompt_tokens
             _merge(attended, kernel.prefix(row, segments, scale), first)
         ctx.save_for_backward(*row, *attended)
@@ -83,7 +83,7 @@ class _SharedPrefixAttention(torch.autograd.Function):
         row, attended = Heads(query, key, value), Attended(output, logsumexp)
         grad = grads[0].contiguous()
         result = kernel.own_backward(grad, row, attended, segments, scale)
-        if segments.prefixes:
+        if kernel.has_prefix(segments):
             first = segments.num_prompt_tokens
             merged = Attended(output[first:], logsumexp[:, first:].contiguous())
             part = kernel.prefix_backward(grad[first:], row, merged, segments, scale)

@@ -30,8 +30,12 @@ class RowKernel(Protocol):
         """Gradients of the row."""
         ...
 
+    def has_prefix(self, segments: Segments) -> bool:
+        """Whether there is a prefix part."""
+        ...
+
     def prefix(self, row: Heads, segments: Segments, scale: float) -> Attended:
-        """The responses to their prompts: R queries."""
+        """The responses to their prompts: R queries; log-sum-exp is minus infinity where there is no part."""
         ...
 
     def prefix_backward(
@@ -78,11 +82,15 @@ class RectangleRow:
                 _put(whole, piece.transpose(1, 2), bucket)
         return grads
 
+    def has_prefix(self, segments: Segments) -> bool:
+        """See `RowKernel`."""
+        return bool(segments.prefixes)
+
     def prefix(self, row: Heads, segments: Segments, scale: float) -> Attended:
         """See `RowKernel`."""
         first = segments.num_prompt_tokens
-        output = torch.empty_like(row.query[first:])
-        logsumexp = output.new_empty(output.shape[1::-1], dtype=torch.float32)
+        output = torch.zeros_like(row.query[first:])
+        logsumexp = output.new_full(output.shape[1::-1], -torch.inf, dtype=torch.float32)
         for prefix in segments.prefixes:
             queries = _queries(prefix, first)
             out, lse = self._kernel.forward(_rectangle(row, prefix), causal=False, scale=scale)
@@ -96,7 +104,7 @@ class RectangleRow:
         """See `RowKernel`."""
         first = segments.num_prompt_tokens
         grads = Heads(
-            torch.empty_like(grad), torch.zeros_like(row.key[:first]), torch.zeros_like(row.value[:first])
+            torch.zeros_like(grad), torch.zeros_like(row.key[:first]), torch.zeros_like(row.value[:first])
         )
         for prefix in segments.prefixes:
             queries, keys = _queries(prefix, first), slice(prefix.key_start, prefix.key_end)
@@ -131,6 +139,10 @@ class VarlenRow:
         """See `RowKernel`."""
         borders = (segments.offsets, segments.offsets, segments.longest, segments.longest)
         return _varlen_backward(grad, row, attended, borders, causal=True, scale=scale)
+
+    def has_prefix(self, segments: Segments) -> bool:
+        """See `RowKernel`."""
+        return segments.most_queries > 0
 
     def prefix(self, row: Heads, segments: Segments, scale: float) -> Attended:
         """See `RowKernel`."""

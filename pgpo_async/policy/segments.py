@@ -4,8 +4,8 @@
 
 Every segment (a prompt, a response) attends causally to itself; a response also attends to all of its
 prompt. Owns the plan only, made once a batch by `inputs`, read in every layer by `attention`. Kernels that
-take many lengths in one call read `offsets` and the like, kernels that take rectangles read `buckets` and
-`prefixes`.
+take many lengths in one call read `offsets` and the like. Kernels that take rectangles read `buckets` and
+`prefixes`; there a prompt with one response is one segment with it, and has no prefix.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class Segments:
     buckets: tuple[Bucket, ...]
     """They cover the row, each token once."""
     prefixes: tuple[Prefix, ...]
-    """One for each prompt that has response tokens."""
+    """One for each prompt that has tokens of several responses."""
     offsets: torch.Tensor
     """int32 [segments + 1]: borders of the segments that have tokens, in the row."""
     longest: int
@@ -89,9 +89,21 @@ def plan_segments(
     lengths = np.array([*prompt_lengths, *(n for each in response_lengths for n in each)], np.int64)
     starts = np.cumsum(lengths) - lengths
     filled = lengths > 0
+    owners = np.repeat(np.arange(len(prompt_lengths)), [len(each) for each in response_lengths])
+    # How many tokens of each prompt's only response follow it in its segment, and where they are.
+    num_filled = np.bincount(owners[filled[len(prompt_lengths) :]], minlength=len(prompt_lengths))
+    joined = num_filled == 1
+    own = filled.copy()
+    own[len(prompt_lengths) :] &= ~joined[owners]
+    follows = np.zeros_like(lengths)
+    follows[: len(prompt_lengths)] = np.where(joined, queries, 0)
+    gaps = np.zeros_like(lengths)
+    gaps[: len(prompt_lengths)] = num_prompt_tokens + query_offsets[:-1] - key_offsets[1:]
     return Segments(
         num_prompt_tokens=num_prompt_tokens,
-        buckets=buckets_of(starts[filled], lengths[filled], max_waste=max_waste),
+        buckets=buckets_of(
+            starts[own], (lengths + follows)[own], max_waste=max_waste, heads=lengths[own], gaps=gaps[own]
+        ),
         prefixes=tuple(
             Prefix(
                 query_start=num_prompt_tokens + int(query_offsets[i]),
@@ -99,8 +111,7 @@ def plan_segments(
                 key_start=int(key_offsets[i]),
                 key_end=int(key_offsets[i + 1]),
             )
-            for i, count in enumerate(queries)
-            if count
+            for i in np.flatnonzero(num_filled > 1)
         ),
         offsets=_offsets(np.concatenate(([0], np.cumsum(lengths[filled])))),
         longest=int(lengths.max()),
@@ -111,8 +122,20 @@ def plan_segments(
     )
 
 
-def buckets_of(starts: _Array, lengths: _Array, *, max_waste: float) -> tuple[Bucket, ...]:
-    """Segments of one token or more, sorted by length and grouped while padding wastes little."""
+def buckets_of(
+    starts: _Array,
+    lengths: _Array,
+    *,
+    max_waste: float,
+    heads: _Array | None = None,
+    gaps: _Array | None = None,
+) -> tuple[Bucket, ...]:
+    """Segments of one token or more, sorted by length and grouped while padding wastes little.
+
+    A segment's tokens are neighbours, but for those after its first `heads`, which are `gaps` tokens further.
+    """
+    heads = lengths if heads is None else heads
+    gaps = np.zeros_like(lengths) if gaps is None else gaps
     order = np.argsort(lengths, kind="stable")
     borders, members, area = [0], 0, 0
     for i, length in enumerate(lengths[order].tolist()):
@@ -120,17 +143,20 @@ def buckets_of(starts: _Array, lengths: _Array, *, max_waste: float) -> tuple[Bu
         if members * length * length > (1 + max_waste) * area:
             borders.append(i)
             members, area = 1, length * length
-    return tuple(_bucket(starts[part], lengths[part]) for part in np.split(order, borders[1:]))
+    parts = np.split(order, borders[1:])
+    return tuple(_bucket(starts[part], lengths[part], heads[part], gaps[part]) for part in parts)
 
 
-def _bucket(starts: _Array, lengths: _Array) -> Bucket:
+def _bucket(starts: _Array, lengths: _Array, heads: _Array, gaps: _Array) -> Bucket:
     size, longest = len(lengths), int(lengths[-1])
     start, end = int(starts[0]), int(starts[0] + lengths.sum())
-    neighbours = (lengths == longest).all() and (np.diff(starts) == longest).all()
+    whole = ((heads == lengths) | (gaps == 0)).all()
+    neighbours = whole and (lengths == longest).all() and (np.diff(starts) == longest).all()
     pad_index = token_index = unpad_index = None
     if not neighbours:
         column = np.arange(longest)
-        places = starts[:, None] + np.minimum(column, lengths[:, None] - 1)
+        place = np.minimum(column, lengths[:, None] - 1)
+        places = starts[:, None] + place + np.where(place >= heads[:, None], gaps[:, None], 0)
         real = (column < lengths[:, None]).ravel()
         pad_index = torch.from_numpy(places.ravel())
         token_index = torch.from_numpy(places.ravel()[real])

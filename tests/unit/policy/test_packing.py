@@ -78,6 +78,7 @@ def test_buckets_cover_the_row_and_padding_can_be_undone(groups: list[tuple[int,
     prompts, responses = [p for p, _ in groups], [r for _, r in groups]
     plan = plan_segments(prompts, responses)
     row = torch.arange(sum(prompts) + sum(map(sum, responses)))
+    alone = [sum(1 for n in each if n) == 1 for each in responses]
     found = []
     for bucket in plan.buckets:
         tokens, lengths = row[bucket.start : bucket.end], [bucket.length] * bucket.num_segments
@@ -86,7 +87,9 @@ def test_buckets_cover_the_row_and_padding_can_be_undone(groups: list[tuple[int,
             assert torch.equal(batch[bucket.unpad_index], tokens)
             rows = batch.view(bucket.num_segments, bucket.length)
             lengths = [len(each.unique()) for each in rows]
-            assert ((rows.diff(dim=1) == 1) | (rows == rows[:, -1:])[:, 1:]).all()
+            steps = rows.diff(dim=1)
+            # On to the next token, or padding; once, from a prompt to its only response.
+            assert (((steps != 1) & (rows != rows[:, -1:])[:, 1:]).sum(1) <= 1).all()
         assert len(tokens) == sum(lengths)
         padded = bucket.num_segments * bucket.length**2
         assert padded <= (1 + MAX_WASTE) * sum(n * n for n in lengths)
@@ -96,7 +99,15 @@ def test_buckets_cover_the_row_and_padding_can_be_undone(groups: list[tuple[int,
     assert plan.offsets.diff().tolist() == filled
     assert plan.query_offsets.diff().tolist() == [sum(each) for each in responses]
     assert plan.key_offsets.diff().tolist() == prompts
-    assert [p.query_end - p.query_start for p in plan.prefixes] == [sum(r) for r in responses if sum(r)]
+    several = [sum(r) for r, one in zip(responses, alone, strict=True) if sum(r) and not one]
+    assert [p.query_end - p.query_start for p in plan.prefixes] == several
+    sizes = sorted(
+        n
+        for prompt, each, one in zip(prompts, responses, alone, strict=True)
+        for n in ([prompt + sum(each)] if one else [prompt, *each])
+        if n
+    )
+    assert sum(bucket.num_segments for bucket in plan.buckets) == len(sizes)
     for prefix in plan.prefixes:
         assert prefix.key_end - prefix.key_start in prompts
 
