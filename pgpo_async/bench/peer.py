@@ -1,15 +1,15 @@
 """One optimizer step of the demo: the learner as it runs (DeepSpeed, its loss, its metrics) against TRL.
 
-The same weights, prompts, images, responses and rewards, in one process on the same cores. Ours counts
-everything from scored groups to updated weights: checks, images, passes, loss, backward, update. TRL's counts
-its preparation of the batch, loss, backward and update; its generation is replaced by the given responses.
-Called by `policy`.
+The same weights, responses and rewards, in one process on the same cores. Ours counts everything from scored
+groups to updated weights: checks, images, passes, loss, metrics, backward, update. Each of its steps has new
+drawings, or its memory of images would spare it work. TRL's counts its preparation of the batch, loss,
+backward and update; its generation is replaced by the given responses. Called by `policy`.
 """
 
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,19 @@ def _our_steps(examples: Sequence[_Example], repeats: int) -> list[float]:
     try:
         engine = LearnerEngine(config, device)
         encoder = ChatEncoder(engine.processor, config.data, config.model)
-        groups = tuple(
-            _scored(index, example, engine.processor, encoder) for index, example in enumerate(examples)
-        )
         num_tokens = sum(len(response) for example in examples for response in example.responses)
         seconds = []
         for step in range(repeats + 1):
+            drawn = [_example(step * NUM_PROMPTS + index) for index in range(NUM_PROMPTS)]
+            groups = tuple(
+                _scored(
+                    index,
+                    replace(new, responses=old.responses, rewards=old.rewards),
+                    engine.processor,
+                    encoder,
+                )
+                for index, (new, old) in enumerate(zip(drawn, examples, strict=True))
+            )
             batch = TrainBatch(step=step, groups=groups, normalizer=float(num_tokens))
             started_s = time.perf_counter()
             metrics = engine.train_step(engine.plan(batch))

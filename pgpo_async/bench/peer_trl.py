@@ -1,11 +1,14 @@
 """TRL's GRPO trainer on given responses: its own preparation, loss, backward and update, timed apart.
 
-Only generation and reward are replaced. Settings are TRL's fastest for this work: no reference model, no old
-log-probs, no checkpointing, no logging, the micro-batch that a trial finds quickest. Called by `peer`.
+Only generation and reward are replaced, and what TRL does around generating (it processes the images once
+for that alone, and decodes the responses for the reward) is in no figure. Settings are TRL's fastest for this
+work: no reference model, no old log-probs, no checkpointing, no logging, the micro-batch that a trial finds
+quickest. Called by `peer`.
 """
 
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +20,8 @@ from pgpo_async.contracts import ConfigError
 from pgpo_async.contracts.rollouts import Int32Array
 from pgpo_async.policy.images import decode_image
 
-MICRO_BATCHES = (256, 64, 32, 16)
+MICRO_BATCHES = (256, 128, 64, 32, 16)
+_TRIAL_STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,18 +53,26 @@ class Task:
         return sum(map(len, self.responses))
 
 
-def measure_trl(model_folder: Path, task: Task, *, steps: int, lr: float) -> TrlTimes:
-    """Time `steps` optimizer steps at the quickest micro-batch. Raises ConfigError without TRL."""
+def measure_trl(
+    model_folder: Path, task: Task, *, steps: int, lr: float, micro_batch: int | None = None
+) -> TrlTimes:
+    """Time `steps` optimizer steps, at the quickest micro-batch unless one is given.
+
+    Raises ConfigError without TRL, RuntimeError if TRL trained on anything but the given responses.
+    """
     try:
-        import trl
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the vLLM beside it, which is not used here
+            import trl
     except ImportError as error:
         raise ConfigError(
-            "--peer trl needs TRL: `uv run --group peers pgpo-async bench policy --peer trl`"
+            "--peer trl needs TRL: run with `uv run --group peers pgpo-async bench policy --peer trl`"
         ) from error
-    fitting = [size for size in MICRO_BATCHES if task.num_responses % size == 0]
-    trials = {size: _run(trl, model_folder, task, size, steps=1, lr=lr) for size in fitting}
-    best = min(trials, key=lambda size: trials[size].whole_s)
-    return _run(trl, model_folder, task, best, steps=steps, lr=lr)
+    if micro_batch is None:
+        fitting = [size for size in MICRO_BATCHES if task.num_responses % size == 0]
+        trials = {size: _run(trl, model_folder, task, size, steps=_TRIAL_STEPS, lr=lr) for size in fitting}
+        micro_batch = min(trials, key=lambda size: min(trials[size].step_s))
+    return _run(trl, model_folder, task, micro_batch, steps=steps, lr=lr)
 
 
 def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: int, lr: float) -> TrlTimes:
@@ -74,8 +86,10 @@ def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: i
             bf16=False,
             per_device_train_batch_size=micro_batch,
             gradient_accumulation_steps=rounds,
+            # One batch of responses an update: TRL then needs no old log-probs.
             steps_per_generation=rounds,
             num_generations=len(task.responses[0]),
+            num_iterations=1,
             max_completion_length=max(len(r) for each in task.responses for r in each),
             max_steps=steps + 1,
             learning_rate=lr,
@@ -83,6 +97,9 @@ def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: i
             max_grad_norm=1.0,
             beta=0.0,
             gradient_checkpointing=False,
+            disable_dropout=True,
+            dataloader_num_workers=0,
+            dataloader_pin_memory=False,
             report_to=[],
             save_strategy="no",
             logging_strategy="no",
@@ -101,8 +118,7 @@ def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: i
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_callback(clock))
         trainer.train()
-    if clock.num_tokens != (steps + 1) * sum(len(r) for each in task.responses for r in each):
-        raise RuntimeError(f"TRL must have trained on the given responses, it saw {clock.num_tokens} tokens")
+    clock.check(steps + 1)
     return TrlTimes(
         version=trl.__version__,
         micro_batch=micro_batch,
@@ -116,29 +132,58 @@ class _Clock:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self.batch: list[tuple[int, int]] = []
-        self.num_tokens = 0
+        self._batch: list[tuple[int, int]] = []
+        self._step_started_s = 0.0
+        self.inputs: list[Any] = []
         self.prepare_s: list[float] = []
         self.step_s: list[float] = []
-        self.started_s = 0.0
 
     def begin_batch(self, prompts: Sequence[int]) -> None:
         """Note the prompts of a batch, each as often as it has responses."""
         seen: Counter[int] = Counter()
-        self.batch = []
+        self._batch = []
         for prompt in prompts:
-            self.batch.append((prompt, seen[prompt]))
+            self._batch.append((prompt, seen[prompt]))
             seen[prompt] += 1
 
     def responses(self) -> list[list[int]]:
         """Of the batch."""
-        chosen = [self._task.responses[i][j].tolist() for i, j in self.batch]
-        self.num_tokens += sum(map(len, chosen))
-        return chosen
+        return [self._task.responses[i][j].tolist() for i, j in self._batch]
 
     def rewards(self, **_: Any) -> list[float]:
         """Of the batch: a reward function as TRL calls it."""
-        return [self._task.rewards[i][j] for i, j in self.batch]
+        return [self._task.rewards[i][j] for i, j in self._batch]
+
+    def begin_step(self) -> None:
+        """TRL starts an optimizer step, whose batch it has not prepared yet."""
+        self.prepare_s.append(0.0)
+        self.step_s.append(0.0)
+        self._step_started_s = time.perf_counter()
+
+    def leave_out(self, seconds: float) -> None:
+        """Time of the step that belongs to neither figure."""
+        self._step_started_s += seconds
+
+    def end_step(self) -> None:
+        """TRL has updated the weights."""
+        self.step_s[-1] = time.perf_counter() - self._step_started_s - self.prepare_s[-1]
+
+    def check(self, steps: int) -> None:
+        """Raise RuntimeError unless each step's loss saw each response once, with an image a response."""
+        given = Counter(tuple(r.tolist()) for each in self._task.responses for r in each)
+        trained: Counter[tuple[int, ...]] = Counter()
+        images = 0
+        for inputs in self.inputs:
+            images += len(inputs["image_grid_thw"])
+            for ids, mask in zip(inputs["completion_ids"], inputs["completion_mask"].bool(), strict=True):
+                trained[tuple(ids[mask].tolist())] += 1
+        if trained != Counter({row: count * steps for row, count in given.items()}):
+            raise RuntimeError(
+                f"TRL must have trained on the {given.total()} given responses in each of {steps} steps, "
+                f"got {trained.total()} responses of {sum(len(row) * n for row, n in trained.items())} tokens"
+            )
+        if images != given.total() * steps:
+            raise RuntimeError(f"TRL must have seen {given.total() * steps} images, got {images}")
 
 
 def _trainer_class(trl: Any) -> Any:
@@ -147,11 +192,26 @@ def _trainer_class(trl: Any) -> Any:
             self._clock = clock
             super().__init__(**options)
 
-        def _generate_and_score_completions(self, inputs: Any) -> Any:
+        def _prepare_inputs(self, generation_batch: Any) -> Any:
+            # Called for each micro-batch; the first prepares them all.
             started_s = time.perf_counter()
+            self._generate_s = 0.0
+            inputs = super()._prepare_inputs(generation_batch)
+            self._clock.leave_out(self._generate_s)
+            self._clock.prepare_s[-1] += time.perf_counter() - started_s - self._generate_s
+            self._clock.inputs.append(
+                {name: inputs[name] for name in ("completion_ids", "completion_mask", "image_grid_thw")}
+            )
+            return inputs
+
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
             self._clock.begin_batch([example["number"] for example in inputs])
-            result = super()._generate_and_score_completions(inputs)
-            self._clock.prepare_s.append(time.perf_counter() - started_s)
+            return super()._generate_and_score_completions(inputs)
+
+        def _generate(self, prompts: Any) -> Any:
+            started_s = time.perf_counter()
+            result = super()._generate(prompts)
+            self._generate_s = time.perf_counter() - started_s
             return result
 
         def _generate_single_turn(self, *_: Any, **__: Any) -> Any:
@@ -165,11 +225,10 @@ def _callback(clock: _Clock) -> Any:
 
     class Times(TrainerCallback):
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            clock.started_s = time.perf_counter()
+            clock.begin_step()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            # The batch is prepared inside the step, before its first micro-batch.
-            clock.step_s.append(time.perf_counter() - clock.started_s - clock.prepare_s[-1])
+            clock.end_step()
 
     return Times()
 

@@ -5,6 +5,7 @@ Runs with torch and transformers only: no Ray, vLLM or DeepSpeed. Called by the 
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,6 +54,14 @@ def bench_policy(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
         "matmul_flops_per_s": peak,
         "models": {},
     }
+    if options.head:
+        say("head: 2048 tokens, hidden 2048, vocabulary 151,936")
+        head = measure_head(device, dtype=dtype, repeats=options.repeats)
+        figures |= {
+            "logprob_peak_ratio": head.peak_ratio,
+            "logprob_time_ratio": head.time_ratio,
+            "head": asdict(head),
+        }
     for name in options.models:
         say(f"{name}: random weights")
         model = random_model(_DIMENSIONS[name], dtype=dtype, device=device, attention=options.attention)
@@ -70,14 +79,6 @@ def bench_policy(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
 
         say(f"one optimizer step of the demo against {options.peer}")
         figures |= measure_peer(options.repeats)
-    if options.head:
-        say("head: 2048 tokens, hidden 2048, vocabulary 151,936")
-        head = measure_head(device, dtype=dtype)
-        figures |= {
-            "logprob_peak_ratio": head.peak_ratio,
-            "logprob_time_ratio": head.time_ratio,
-            "head": asdict(head),
-        }
     return figures
 
 
@@ -101,33 +102,41 @@ def measure_passes(
         policy(sighted)
         policy(blind)
 
-    def plain_score() -> None:
-        for rollout in rollouts:
-            rollout.sighted()
-            rollout.blind()
+    def plain_score(rollout: PlainRollout) -> None:
+        rollout.sighted()
+        rollout.blind()
 
     scoring = {
         "one sighted": lambda: policy(one_sighted),
         "one blind": lambda: policy(one_blind),
         "group sighted": lambda: policy(sighted),
-        "group blind": lambda: policy(blind),
         "group scored": shared_score,
         "group scored, exact": lambda: policy(sighted, blind_inputs=blind),
-        "group scored, plain": plain_score,
     }
-    stepping = {
-        "group step": lambda: _step(policy, lambda: [policy(sighted).logprobs]),
-        "group step, plain": lambda: _step(model.stock, lambda: (rollout.sighted() for rollout in rollouts)),
-    }
+    plain_scoring = {"group scored, plain": [partial(plain_score, rollout) for rollout in rollouts]}
+
+    def shared_step() -> None:
+        policy.zero_grad()
+        _backward(lambda: policy(sighted).logprobs)
+
+    stepping = {"group step": shared_step}
+    plain_stepping = {"group step, plain": [partial(_backward, rollout.sighted) for rollout in rollouts]}
     where = f"{image_tokens} image tokens"
     with torch.no_grad():
-        scoring["one sighted"]()  # the first pass sets things up
-        seconds = medians(scoring, repeats=repeats, device=device, said=lambda t: say(f"{where}: {t}"))
+        policy(one_sighted)  # the first pass sets things up
+        seconds = medians(
+            scoring, plain_scoring, repeats=repeats, device=device, said=lambda t: say(f"{where}: scored {t}")
+        )
     policy.train()
-    seconds |= medians(stepping, repeats=repeats, device=device, said=lambda t: say(f"{where}: {t}"))
-    step_bytes = _step_bytes(stepping["group step"], device)
+    shared_step()
+    seconds |= medians(
+        stepping, plain_stepping, repeats=repeats, device=device, said=lambda t: say(f"{where}: trained {t}")
+    )
     policy.zero_grad()
     model.stock.zero_grad()
+    with PeakMemory(device) as memory:
+        shared_step()
+    policy.zero_grad()
     policy.eval()
     flops = _flops(model, group, sighted)
     scored = sighted.target_ids.numel()
@@ -147,23 +156,13 @@ def measure_passes(
             "sighted": flops / seconds["group sighted"] / peak_flops,
             "step": 3 * flops / seconds["group step"] / peak_flops,
         },
-        "step_peak_bytes": step_bytes,
+        "step_peak_bytes": memory.extra_bytes,
     }
 
 
-def _step(model: torch.nn.Module, logprobs: Callable[[], Any]) -> None:
-    model.zero_grad()
-    for logprobs_N in logprobs():
-        logprobs_N.sum().backward()
-
-
-def _step_bytes(step: Callable[[], None], device: torch.device) -> int | None:
-    """A CPU's process keeps what it had freed: nothing to be told from it."""
-    if device.type != "cuda":
-        return None
-    with PeakMemory(device) as memory:
-        step()
-    return memory.extra_bytes
+def _backward(logprobs: Callable[[], torch.Tensor]) -> None:
+    """A forward and backward; the gradients of a group's rollouts add up."""
+    torch.autograd.backward(logprobs().sum())
 
 
 def _flops(model: BenchModel, group: PromptGroup, inputs: PolicyInputs) -> float:

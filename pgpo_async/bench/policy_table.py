@@ -61,8 +61,7 @@ def table(figures: dict[str, Any]) -> list[Sequence[str]]:
             row("response tokens/s scored", f"{speed['scored']:,.0f}", f"{speed['scored, plain']:,.0f}")
             row("response tokens/s trained", f"{speed['trained']:,.0f}", f"{speed['trained, plain']:,.0f}")
             row("share of peak: sighted, step", f"{share['sighted']:.0%}, {share['step']:.0%}")
-            if found["step_peak_bytes"] is not None:
-                row("step's peak memory", _gib(found["step_peak_bytes"]))
+            row("step's memory above weights", _gib(found["step_peak_bytes"]))
     at = ("log-probs", "vocabulary 151,936")
     if "head" in figures:
         head = figures["head"]

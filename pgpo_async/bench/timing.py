@@ -3,10 +3,13 @@
 Called by the benchmarks.
 """
 
+import ctypes
+import gc
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,23 +17,34 @@ from typing import Any
 import torch
 
 _PAGE_BYTES = 4096
-_SAMPLE_S = 0.002
+_SAMPLE_S = 0.01
 
 
 def medians(
     ways: Mapping[str, Callable[[], object]],
+    plain: Mapping[str, Sequence[Callable[[], object]]],
     *,
     repeats: int,
     device: torch.device,
     said: Callable[[str], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Median seconds of each way. The ways take turns, so that a slow moment of the machine hits all."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    """Median seconds of each way, and of each plain way's parts together.
+
+    A plain way is several runs alike, one after another: `len(parts)` times the median of all is told.
+    The ways come in between, twice a repeat, so that a slow moment of the machine hits all alike.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in (*ways, *plain)}
+    rounds = max((len(parts) for parts in plain.values()), default=1)
     for turn in range(repeats):
-        for name, run in ways.items():
-            said(f"{name} {turn + 1}/{repeats}")
-            seconds[name].append(timed(run, device))
-    return {name: statistics.median(times) for name, times in seconds.items()}
+        for number in range(rounds):
+            said(f"{turn + 1}/{repeats}, {number + 1}/{rounds}")
+            for name, parts in plain.items():
+                if number < len(parts):
+                    seconds[name].append(timed(parts[number], device))
+            if number % max(1, rounds // 2) == 0:
+                for name, run in ways.items():
+                    seconds[name].append(timed(run, device))
+    return {name: len(plain.get(name, [0])) * statistics.median(times) for name, times in seconds.items()}
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
@@ -53,7 +67,7 @@ def matmul_flops(dtype: torch.dtype, device: torch.device) -> float:
 class PeakMemory:
     """Most bytes that were in use inside a `with`, beyond those before it: of the GPU, or of the process.
 
-    The process is sampled every 2 ms from Linux's own count, so a shorter peak may be missed.
+    The process is sampled every 10 ms from Linux's own count, so a shorter peak may be missed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -72,6 +86,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self._device)
             self._base = torch.cuda.memory_allocated(self._device)
         else:
+            _give_back_freed_memory()
             self._base = self._most = _resident_bytes()
             self._sampler.start()
         return self
@@ -107,6 +122,13 @@ def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else "CPU"
+
+
+def _give_back_freed_memory() -> None:
+    """What the C library keeps of freed memory would hide the next peak. Without glibc it stays."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _resident_bytes() -> int:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-SLICE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""Logits held at once, by default: what a processor's cache holds; what keeps a GPU busy (256 MiB)."""
+SLICE_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}
+"""Logits held at once, by default: about what a processor caches; what keeps a GPU busy (256 MiB)."""
 MIN_WIDTH = 512
 
 

@@ -49,14 +49,21 @@ def _by_length(row: tuple[Tensor, Tensor, Tensor], borders: Tensor, scaling: flo
     lengths = np.diff(offsets)
     pieces, places = [], []
     # No waste allowed: all segments of a bucket are equally long.
-    for bucket in buckets_of(offsets[:-1][lengths > 0], lengths[lengths > 0], max_waste=0.0):
+    buckets = buckets_of(offsets[:-1][lengths > 0], lengths[lengths > 0], max_waste=0.0)
+    for bucket in buckets:
         shape = (bucket.num_segments, bucket.length, *row[0].shape[1:])
-        where = torch.arange(bucket.start, bucket.end) if bucket.token_index is None else bucket.token_index
-        where = where.to(row[0].device)
-        query, key, value = (t.index_select(0, where).view(shape).transpose(1, 2) for t in row)
+        if bucket.token_index is None:
+            where = torch.arange(bucket.start, bucket.end)
+            parts = [tensor[bucket.start : bucket.end] for tensor in row]
+        else:
+            where = bucket.token_index.to(row[0].device)
+            parts = [tensor.index_select(0, where) for tensor in row]
+        query, key, value = (part.reshape(shape).transpose(1, 2) for part in parts)
         output = scaled_dot_product_attention(query, key, value, scale=scaling)
         pieces.append(output.transpose(1, 2).flatten(0, 1))
-        places.append(where)
+        places.append(where.to(row[0].device))
+    if len(buckets) == 1 and buckets[0].token_index is None:
+        return pieces[0]
     return torch.cat(pieces).index_select(0, torch.cat(places).argsort())
 
 

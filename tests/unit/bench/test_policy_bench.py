@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,9 +66,10 @@ def test_memory_of_a_moment_is_seen_and_ways_take_turns() -> None:
         torch.ones(64 << 18).add_(1).sum()
     assert 0.8 < memory.extra_bytes / (64 << 20) < 3
     order: list[str] = []
-    ways = {name: (lambda name=name: order.append(name)) for name in "ab"}
-    assert set(medians(ways, repeats=2, device=CPU)) == {"a", "b"}  # type: ignore[arg-type]
-    assert order == ["a", "b", "a", "b"]
+    note = {name: partial(order.append, name) for name in "abcd"}
+    found = medians({"x": note["a"]}, {"y": [note["b"], note["c"], note["d"]]}, repeats=2, device=CPU)
+    assert set(found) == {"x", "y"}
+    assert order == list("bacada") * 2
 
 
 def test_all_wrong_options_are_told_at_once_with_what_is_allowed() -> None:
