@@ -8,11 +8,18 @@ forward, however many slices: ZeRO 3 gathers a module's weight when the module i
 different numbers of tokens still run the same collectives. Called by `model`.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from pgpo_async.policy.vocabulary import (
+    RunningSoftmax,
+    SliceLogits,
+    as_computed,
+    place_in_slice,
+    vocabulary_slices,
+)
 
 SLICE_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}
 """Logits held at once, by default: about what a processor caches; what keeps a GPU busy (256 MiB)."""
@@ -81,59 +88,28 @@ class LogProbHead(nn.Linear):
         elements = self.slice_elements
         if elements is None:
             elements = SLICE_ELEMENTS.get(self.weight.device.type, SLICE_ELEMENTS["cuda"])
-        return max(MIN_WIDTH, elements // max(1, num_tokens))
+        return min(self.out_features, max(MIN_WIDTH, elements // max(1, num_tokens)))
 
     @torch.no_grad()
     def _divergence(
         self, sighted_NH: Tensor, blind_NH: Tensor, target_ids_N: Tensor, temperature: float
     ) -> DivergenceScores:
         """KL = E[l - l'] - lse + lse' with the expectation under the sighted pass, summed slice by slice."""
-        sighted, blind = _Running(target_ids_N), _Running(target_ids_N)
-        sighted_NH, blind_NH = _computed(sighted_NH), _computed(blind_NH)
-        slices = _slices(self.weight, self.bias, self._width(2 * len(sighted_NH)))
-        for start, weight_vH, bias_v in slices:
-            logits_Nv = _logits(sighted_NH, weight_vH, bias_v, temperature)
-            other_Nv = _logits(blind_NH, weight_vH, bias_v, temperature)
+        sighted, blind = RunningSoftmax(target_ids_N), RunningSoftmax(target_ids_N)
+        sighted_NH, blind_NH = as_computed(sighted_NH), as_computed(blind_NH)
+        width = self._width(2 * len(sighted_NH))
+        logits, others = (
+            SliceLogits(sighted_NH, width, temperature),
+            SliceLogits(blind_NH, width, temperature),
+        )
+        for start, weight_vH, bias_v in vocabulary_slices(self.weight, self.bias, width):
+            logits_Nv, other_Nv = logits.of(weight_vH, bias_v), others.of(weight_vH, bias_v)
             difference_Nv = logits_Nv - other_Nv
             blind.add(start, other_Nv)
             sighted.add(start, logits_Nv, values_Nv=difference_Nv)
         kl_N = sighted.expectation() - sighted.logsumexp() + blind.logsumexp()
         # Rounding leaves about 1e-6; a divergence is not negative.
         return DivergenceScores(sighted.logprobs(), blind.logprobs(), kl_N.clamp(min=0.0))
-
-
-class _Running:
-    """A softmax seen slice by slice: the targets' logits, the log-sum-exp, an expectation."""
-
-    def __init__(self, target_ids_N: Tensor) -> None:
-        self._targets = target_ids_N
-        self._chosen = torch.zeros(len(target_ids_N), dtype=torch.float32, device=target_ids_N.device)
-        self._logsumexps: list[Tensor] = []
-        self._means: list[Tensor] = []
-
-    def add(self, start: int, logits_Nv: Tensor, values_Nv: Tensor | None = None) -> None:
-        """Take in a slice, which is overwritten; with values their expectation too."""
-        inside, local = _local(self._targets, start, logits_Nv.shape[1])
-        picked = logits_Nv.gather(1, local.unsqueeze(1)).squeeze(1)
-        self._chosen = torch.where(inside, picked, self._chosen)
-        largest = logits_Nv.amax(1, keepdim=True)
-        shares = logits_Nv.sub_(largest).exp_()
-        total = shares.sum(1)
-        self._logsumexps.append(total.log() + largest.squeeze(1))
-        if values_Nv is not None:
-            self._means.append(shares.mul_(values_Nv).sum(1) / total)
-
-    def logsumexp(self) -> Tensor:
-        """Over all slices."""
-        return torch.stack(self._logsumexps).logsumexp(0)
-
-    def logprobs(self) -> Tensor:
-        """Of the targets."""
-        return self._chosen - self.logsumexp()
-
-    def expectation(self) -> Tensor:
-        """Of the values, under the softmax."""
-        return (torch.stack(self._logsumexps).softmax(0) * torch.stack(self._means)).sum(0)
 
 
 class _Scan(torch.autograd.Function):
@@ -153,9 +129,9 @@ class _Scan(torch.autograd.Function):
         entropy: bool,
         width: int,
     ) -> tuple[Tensor, Tensor]:
-        running, states = _Running(target_ids), _computed(hidden)
-        for start, weight_vH, bias_v in _slices(weight, bias, width):
-            logits_Nv = _logits(states, weight_vH, bias_v, temperature)
+        running, logits = RunningSoftmax(target_ids), SliceLogits(as_computed(hidden), width, temperature)
+        for start, weight_vH, bias_v in vocabulary_slices(weight, bias, width):
+            logits_Nv = logits.of(weight_vH, bias_v)
             running.add(start, logits_Nv, values_Nv=logits_Nv.clone() if entropy else None)
         logsumexp = running.logsumexp()
         entropies = logsumexp - running.expectation() if entropy else torch.zeros_like(logsumexp)
@@ -168,17 +144,18 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, target_ids, logsumexp, entropies = ctx.saved_tensors
         temperature, width = ctx.settings
-        states = _computed(hidden)
+        states = as_computed(hidden)
+        logits = SliceLogits(states, width, temperature)
         grad_logprobs, grad_entropies = grads
         if grad_logprobs is None:
             grad_logprobs = torch.zeros_like(logsumexp)
         grad_hidden = torch.zeros_like(hidden, dtype=torch.float32) if ctx.needs_input_grad[0] else None
         grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
         grad_bias = torch.empty_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
-        for start, weight_vH, bias_v in _slices(weight, bias, width):
+        for start, weight_vH, bias_v in vocabulary_slices(weight, bias, width):
             where = slice(start, start + len(weight_vH))
-            logprobs_Nv = _logits(states, weight_vH, bias_v, temperature).sub_(logsumexp.unsqueeze(1))
-            inside, local = _local(target_ids, start, logprobs_Nv.shape[1])
+            logprobs_Nv = logits.of(weight_vH, bias_v).sub_(logsumexp.unsqueeze(1))
+            inside, local = place_in_slice(target_ids, start, logprobs_Nv.shape[1])
             if grad_entropies is None:
                 grad_Nv = logprobs_Nv.exp_().mul_(-grad_logprobs.unsqueeze(1))
             else:
@@ -199,29 +176,6 @@ class _Scan(torch.autograd.Function):
         if grad_hidden is not None:
             grad_hidden = grad_hidden.to(hidden.dtype)
         return grad_hidden, grad_weight, grad_bias, None, None, None, None
-
-
-def _slices(weight: Tensor, bias: Tensor | None, width: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    for start in range(0, len(weight), width):
-        part = slice(start, start + width)
-        yield start, _computed(weight[part]), None if bias is None else _computed(bias[part])
-
-
-def _computed(tensor: Tensor) -> Tensor:
-    """In the precision of the products: float32 on a CPU, few of which are fast in bfloat16."""
-    return tensor if tensor.is_cuda else tensor.float()
-
-
-def _logits(hidden_NH: Tensor, weight_vH: Tensor, bias_v: Tensor | None, temperature: float) -> Tensor:
-    """float32 [N, v], a tensor of its own."""
-    logits_Nv = nn.functional.linear(hidden_NH, weight_vH, bias_v).float()
-    return logits_Nv if temperature == 1.0 else logits_Nv.div_(temperature)
-
-
-def _local(target_ids_N: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:
-    """Which targets lie in the slice, and where in it (anywhere for the others)."""
-    local = target_ids_N - start
-    return (local >= 0) & (local < width), local.clamp(0, width - 1)
 
 
 def _put_product(place: Tensor, left: Tensor, right: Tensor) -> None:
