@@ -31,7 +31,7 @@ def medians(
     """Median seconds of each way, and of each plain way's parts together.
 
     A plain way is several runs alike, one after another: `len(parts)` times the median of all is told.
-    The ways come in between, twice a repeat, so that a slow moment of the machine hits all alike.
+    The ways come in between, every other time, so that a slow moment of the machine hits all alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in (*ways, *plain)}
     rounds = max((len(parts) for parts in plain.values()), default=1)
@@ -41,7 +41,7 @@ def medians(
             for name, parts in plain.items():
                 if number < len(parts):
                     seconds[name].append(timed(parts[number], device))
-            if number % max(1, rounds // 2) == 0:
+            if number % 2 == 0:
                 for name, run in ways.items():
                     seconds[name].append(timed(run, device))
     return {name: len(plain.get(name, [0])) * statistics.median(times) for name, times in seconds.items()}

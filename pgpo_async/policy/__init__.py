@@ -3,9 +3,9 @@
     groups            a prompt with its responses
       -> packing      which responses share a pass: token budget, even cost (flops)
       -> inputs       one row, each prompt once (prompts, positions, images); batch is what comes out
-      -> model        tower once an image, text layers (trim) with attention over segments
+      -> model        tower once an image, layers (trim, elementwise) with attention over segments
            attention  row_attention: own and prefix parts, merged; kernels by device; vision_attention
-           logprobs   log-probs, entropy, exact divergence by slices of the vocabulary
+           logprobs   log-probs, entropy, exact divergence by slices of the vocabulary (vocabulary)
     passes            all of it for scoring, images prepared ahead
 
 torch and transformers only (no Ray, vLLM, DeepSpeed), so it runs alone on a GPU box. One forward serves

@@ -1,32 +1,42 @@
-"""What transformers' layers compute or keep and nobody reads, taken out of them.
+"""What transformers' layers compute, keep or pass over and nobody needs, taken out of them.
 
-Owns three changes to a model, none of which changes a result: the last text layer goes on after its attention
-with the tokens that predict something (a prompt's others are only attended to); the gated feed-forward keeps
-two activations for the backward pass instead of three, and none without gradient; the tower cuts no patches,
-they come cut, so its convolution is the matrix product that it amounts to. Applied by `loading`.
+Owns changes to a model, none of which changes a result beyond rounding: the last text layer goes on after its
+attention with the tokens that predict something (a prompt's others are only attended to); norms, rotary
+positions and gated activations in fewer passes (`elementwise`); the tower cuts no patches, they come cut, so
+its convolution is the matrix product that it amounts to. Applied by `loading`.
 """
 
 from types import MethodType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import linear
+
+from pgpo_async.policy.attention import shared_prefix_attention_forward
+from pgpo_async.policy.elementwise import gated_silu, rms_norm, rotate
+from pgpo_async.policy.segments import Segments
+from pgpo_async.policy.vision_attention import vision_attention_forward
 
 
 def trim(model: Any) -> None:
     """Change a model of the Qwen2-VL family in place."""
-    _trim_text_layers(model.model.language_model)
-    embed = model.model.visual.patch_embed
-    embed.proj.forward = MethodType(_patches_forward, embed.proj)
-
-
-def _trim_text_layers(text_model: Any) -> None:
+    text_model, tower = model.model.language_model, model.model.visual
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = MethodType(_norm_forward, module)
+        elif hasattr(module, "gate_proj") and _is_silu(module.act_fn):
+            module.forward = MethodType(_gated_forward, module)
     for layer in text_model.layers:
-        if isinstance(layer.mlp.act_fn, nn.SiLU) or type(layer.mlp.act_fn).__name__.startswith("SiLU"):
-            layer.mlp.forward = MethodType(_gated_forward, layer.mlp)
+        layer.self_attn.forward = MethodType(_attention_forward, layer.self_attn)
     last = text_model.layers[-1]
     last.forward = MethodType(_last_forward, last)
+    for block in tower.blocks:
+        block.attn.forward = MethodType(_tower_attention_forward, block.attn)
+    tower.patch_embed.proj.forward = MethodType(_patches_forward, tower.patch_embed.proj)
+
+
+def _is_silu(activation: Any) -> bool:
+    return isinstance(activation, nn.SiLU) or type(activation).__name__.startswith("SiLU")
 
 
 def _last_forward(
@@ -41,6 +51,70 @@ def _last_forward(
     return output
 
 
+def _attention_forward(
+    attention: Any,
+    hidden_states: Tensor,
+    *,
+    position_embeddings: tuple[Tensor, Tensor],
+    segments: Segments | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """A packed row [1, N, H] to the same; without `segments` (`generate`) transformers' own forward."""
+    if segments is None:
+        whole: tuple[Tensor, None] = type(attention).forward(
+            attention, hidden_states, position_embeddings=position_embeddings, **kwargs
+        )
+        return whole
+    query, key, value = (
+        project(hidden_states).unflatten(-1, (-1, attention.head_dim))
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    if hasattr(attention, "q_norm"):
+        query, key = attention.q_norm(query), attention.k_norm(key)
+    query, key = rotate(query, *position_embeddings), rotate(key, *position_embeddings)
+    attended, _ = shared_prefix_attention_forward(
+        attention,
+        query.transpose(1, 2),
+        key.transpose(1, 2),
+        value.transpose(1, 2),
+        kwargs.pop("attention_mask", None),
+        segments=segments,
+        scaling=attention.scaling,
+        dropout=attention.attention_dropout if attention.training else 0.0,
+        **kwargs,
+    )
+    return attention.o_proj(attended.flatten(2)), None
+
+
+def _tower_attention_forward(
+    attention: Any,
+    hidden_states: Tensor,
+    cu_seqlens: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    max_seqlen: int,
+    **kwargs: Any,
+) -> Tensor:
+    """Patches [P, H] to the same, each window by itself."""
+    query, key, value = attention.qkv(hidden_states).unflatten(-1, (3, attention.num_heads, -1)).unbind(1)
+    cos, sin = (table.float() for table in position_embeddings)
+    query, key, value = (
+        heads.transpose(0, 1).unsqueeze(0)
+        for heads in (rotate(query, cos, sin), rotate(key, cos, sin), value)
+    )
+    attended, _ = vision_attention_forward(
+        attention,
+        query,
+        key,
+        value,
+        cu_seq_lens_q=cu_seqlens,
+        max_length_q=max_seqlen,
+        scaling=attention.scaling,
+        **kwargs,
+    )
+    output: Tensor = attention.proj(attended[0].flatten(1))
+    return output
+
+
 def _patches_forward(convolution: Any, patches: Tensor) -> Tensor:
     """A convolution whose kernel covers its input, [P, C, ...] to [P, H, 1, 1, 1]."""
     weight = convolution.weight
@@ -48,27 +122,10 @@ def _patches_forward(convolution: Any, patches: Tensor) -> Tensor:
     return output.view(*output.shape, *[1] * (weight.ndim - 2))
 
 
+def _norm_forward(norm: Any, hidden: Tensor) -> Tensor:
+    return rms_norm(hidden, norm.weight, norm.variance_epsilon)
+
+
 def _gated_forward(mlp: Any, hidden: Tensor) -> Tensor:
-    gate, up = mlp.gate_proj(hidden), mlp.up_proj(hidden)
-    if torch.is_grad_enabled() and (gate.requires_grad or up.requires_grad):
-        apply: Any = _Gated.apply
-        output: Tensor = mlp.down_proj(apply(gate, up))
-    else:
-        output = mlp.down_proj(silu(gate, inplace=True).mul_(up))
+    output: Tensor = mlp.down_proj(gated_silu(mlp.gate_proj(hidden), mlp.up_proj(hidden)))
     return output
-
-
-class _Gated(torch.autograd.Function):
-    """silu(gate) * up; silu(gate) is computed again in the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate, up)
-        return silu(gate).mul_(up)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        gate, up = ctx.saved_tensors
-        grad_up = silu(gate).mul_(grads[0])
-        grad_gate: Tensor = torch.ops.aten.silu_backward(grads[0] * up, gate)
-        return grad_gate, grad_up

@@ -23,7 +23,7 @@ def vision_attention_forward(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: Tensor | None = None,
     *,
     cu_seq_lens_q: Tensor,
     max_length_q: int,
