@@ -26,6 +26,8 @@ from pgpo_async.policy.images import decode_image
 
 NUM_PROMPTS, GROUP_SIZE = 32, 8
 LEARNING_RATE = 1e-4
+MIN_STEPS = 7
+"""The first steps of either warm up: fewer would be their median."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,15 +39,19 @@ class _Example:
 
 
 def measure_peer(repeats: int) -> dict[str, Any]:
-    """Median seconds of a step, ours and TRL's, and their ratio. Raises ConfigError without TRL."""
+    """Median seconds of a step, of at least `MIN_STEPS`, ours and TRL's, and their ratio.
+
+    Raises ConfigError without TRL.
+    """
     examples = [_example(index) for index in range(NUM_PROMPTS)]
     task = Task(
         prompts=[(user_text(example.question), example.image) for example in examples],
         responses=[example.responses for example in examples],
         rewards=[example.rewards for example in examples],
     )
-    trl = measure_trl(Path(tiny_vlm_path()), task, steps=repeats, lr=LEARNING_RATE)
-    ours_s = statistics.median(_our_steps(examples, repeats))
+    steps = max(MIN_STEPS, repeats)
+    trl = measure_trl(Path(tiny_vlm_path()), task, steps=steps, lr=LEARNING_RATE)
+    ours_s = statistics.median(_our_steps(examples, steps))
     return {
         "peer_step_ratio": ours_s / trl.whole_s,
         "peer": {
@@ -71,7 +77,7 @@ def _example(index: int) -> _Example:
     )
 
 
-def _our_steps(examples: Sequence[_Example], repeats: int) -> list[float]:
+def _our_steps(examples: Sequence[_Example], steps: int) -> list[float]:
     from pgpo_async.learner.distributed import free_port, join_ranks, leave_ranks
     from pgpo_async.learner.engine import LearnerEngine
 
@@ -91,7 +97,7 @@ def _our_steps(examples: Sequence[_Example], repeats: int) -> list[float]:
         encoder = ChatEncoder(engine.processor, config.data, config.model)
         num_tokens = sum(len(response) for example in examples for response in example.responses)
         seconds = []
-        for step in range(repeats + 1):
+        for step in range(steps + 1):
             drawn = [_example(step * NUM_PROMPTS + index) for index in range(NUM_PROMPTS)]
             groups = tuple(
                 _scored(
