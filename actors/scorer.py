@@ -18,7 +18,7 @@ import torch
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import check_known, stage_newest
-from pgpo_async.algorithms.shaping import make_shaper
+from pgpo_async.algorithms.shaping import Signals, make_shaper
 from pgpo_async.algorithms.visual_dependency import exact_visual_dependency, token_visual_dependency
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
@@ -136,7 +136,9 @@ class Scorer:
         mask_BT = _mask(lengths)
         dependency_BT = _dependency(scores, mask_BT)
         has_image_B = torch.full((len(lengths),), bool(group.prompt.images))
-        shaped = self._shaper.shape(dependency_BT, mask_BT, has_image_B)
+        shaped = self._shaper.shape(
+            Signals(mask_BT=mask_BT, has_image_B=has_image_B, dependency_BT=dependency_BT)
+        )
         seen_BT = torch.full(mask_BT.shape, torch.nan) if dependency_BT is None else dependency_BT
         return ScoredGroup(
             group=group,

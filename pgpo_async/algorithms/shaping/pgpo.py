@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from pgpo_async.algorithms.shaping.interface import Need, Scope, Shaped
+from pgpo_async.algorithms.shaping.interface import BaseShaper, Need, Shaped, Signals
 from pgpo_async.algorithms.tensors import check_BT, compute_dtype, keep, masked_mean
 from pgpo_async.algorithms.visual_dependency import dependency_metrics
 
@@ -17,7 +17,7 @@ ThresholdMode = Literal["absolute", "quantile"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PgpoShaper:
+class PgpoShaper(BaseShaper):
     """`pgpo_weights` with fixed parameters; responses to prompts without an image get weights of 1.
 
     Metrics: over response tokens `num_tokens`, `weight_mean` (1 with mass normalization), `weight_max`; over
@@ -27,7 +27,6 @@ class PgpoShaper:
 
     name: ClassVar[str] = "pgpo"
     needs: ClassVar[frozenset[Need]] = frozenset({"blind"})
-    scope: ClassVar[Scope] = "response"
 
     tau: float = 0.4
     beta: float = 2.0
@@ -57,15 +56,11 @@ class PgpoShaper:
         if self.max_weight is not None and not self.max_weight >= 1:
             raise ValueError(f"max_weight must be at least 1, or None, got {self.max_weight}")
 
-    def shape(self, dependency_BT: Tensor | None, mask_BT: Tensor, has_image_B: Tensor) -> Shaped:
+    def shape(self, signals: Signals) -> Shaped:
         """See `Shaper.shape`."""
-        if dependency_BT is None:
-            raise ValueError("dependency_BT must be a tensor for pgpo, got None")
-        check_BT(dependency_BT=dependency_BT, mask_BT=mask_BT)
-        if has_image_B.shape != mask_BT.shape[:1]:
-            raise ValueError(f"has_image_B must be of shape [{len(mask_BT)}], got {list(has_image_B.shape)}")
+        dependency_BT, mask_BT = signals.require("dependency_BT", self.name), signals.mask_BT
         real_BT = mask_BT != 0
-        imaged_BT = real_BT & (has_image_B != 0).unsqueeze(1)
+        imaged_BT = real_BT & (signals.has_image_B != 0).unsqueeze(1)
         # A row without an image is an empty response here: its dependency may be anything.
         shaped_BT, boosted_BT = self._weights(dependency_BT, imaged_BT)
         weights_BT = torch.where(imaged_BT, shaped_BT, real_BT.to(shaped_BT.dtype))

@@ -3,14 +3,25 @@ import pickle
 
 import pytest
 import torch
+from torch import Tensor
 
-from pgpo_async.algorithms.shaping import make_shaper, pgpo_weights, vppo_token_mask, vppo_trajectory_factors
+from pgpo_async.algorithms.shaping import (
+    Signals,
+    make_shaper,
+    pgpo_weights,
+    vppo_token_mask,
+    vppo_trajectory_factors,
+)
+
+
+def signals(dependency: Tensor | None, mask: Tensor, has_image: Tensor) -> Signals:
+    return Signals(mask_BT=mask, has_image_B=has_image, dependency_BT=dependency)
 
 
 def test_pgpo_shaper_leaves_responses_without_an_image_alone():
     dependency = torch.tensor([[0.0, 1.0, 2.0], [math.nan, 7.0, 0.0], [0.5, 0.5, 9.0]])
     mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 0]])
-    shaped = make_shaper("pgpo", tau=0.3).shape(dependency, mask, torch.tensor([True, False, True]))
+    shaped = make_shaper("pgpo", tau=0.3).shape(signals(dependency, mask, torch.tensor([True, False, True])))
     torch.testing.assert_close(shaped.weights_BT[0], pgpo_weights(dependency[:1], mask[:1], tau=0.3)[0])
     assert shaped.weights_BT[1:].tolist() == [[1, 1, 0], [1, 1, 0]]
 
@@ -18,7 +29,9 @@ def test_pgpo_shaper_leaves_responses_without_an_image_alone():
 def test_pgpo_shaper_reports_what_it_did():
     # Rows: I = (0, 1), weights (0, 2); flat, weights 1; no image, weights 1.
     dependency = torch.tensor([[0.0, 1.0], [3.0, 3.0], [8.0, 8.0]], dtype=torch.float64)
-    shaped = make_shaper("pgpo").shape(dependency, torch.ones(3, 2), torch.tensor([True, True, False]))
+    shaped = make_shaper("pgpo").shape(
+        signals(dependency, torch.ones(3, 2), torch.tensor([True, True, False]))
+    )
     got = {name: value.item() for name, value in shaped.metrics.items()}
     assert got == pytest.approx(
         {
@@ -33,7 +46,7 @@ def test_pgpo_shaper_reports_what_it_did():
     )
     # With tau 0 every token is at the threshold, but a flat response is not boosted.
     shaped = make_shaper("pgpo", tau=0.0).shape(
-        dependency, torch.ones(3, 2), torch.tensor([True, True, False])
+        signals(dependency, torch.ones(3, 2), torch.tensor([True, True, False]))
     )
     assert shaped.metrics["boosted_share"].item() == 2 / 4
 
@@ -41,7 +54,7 @@ def test_pgpo_shaper_reports_what_it_did():
 def test_pgpo_metrics_of_nothing_are_finite():
     for shape in ((2, 3), (0, 3), (2, 0)):
         shaped = make_shaper("pgpo").shape(
-            torch.zeros(shape), torch.zeros(shape), torch.ones(shape[0]).bool()
+            signals(torch.zeros(shape), torch.zeros(shape), torch.ones(shape[0]).bool())
         )
         assert all(value.item() == 0 for value in shaped.metrics.values())
 
@@ -49,7 +62,7 @@ def test_pgpo_metrics_of_nothing_are_finite():
 def test_no_shaping_weighs_every_response_token_one_and_needs_no_pass():
     shaper = make_shaper("none")
     mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
-    assert shaper.shape(None, mask, torch.tensor([True, True])).weights_BT.tolist() == mask.tolist()
+    assert shaper.shape(signals(None, mask, torch.tensor([True, True]))).weights_BT.tolist() == mask.tolist()
     assert shaper.needs == frozenset()
     assert make_shaper("pgpo").needs == {"blind"}
     assert shaper.scope == make_shaper("pgpo").scope == "response"
@@ -57,9 +70,9 @@ def test_no_shaping_weighs_every_response_token_one_and_needs_no_pass():
 
 def test_pgpo_shaper_refuses_missing_dependency_and_wrong_image_flags():
     with pytest.raises(ValueError, match="dependency_BT must be a tensor for pgpo, got None"):
-        make_shaper("pgpo").shape(None, torch.ones(1, 2), torch.tensor([True]))
+        make_shaper("pgpo").shape(signals(None, torch.ones(1, 2), torch.tensor([True])))
     with pytest.raises(ValueError, match=r"has_image_B must be of shape \[1\], got \[2\]"):
-        make_shaper("pgpo").shape(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([True, True]))
+        signals(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([True, True]))
 
 
 def test_shapers_are_values_that_survive_pickling():
