@@ -75,7 +75,7 @@ class Generator:
             load_processor, self._model_path, min_pixels=model.min_pixels, max_pixels=model.max_pixels
         )
         chat = ChatEncoder(processor, self._config.data, model)
-        self._maker = GroupMaker(self._name, self._engine, chat, self._rewards)
+        self._maker = GroupMaker(self._name, self._engine, chat, self._rewards, self._config.reward)
         await self._engine.start()
         self._waiting_for = "run"
 

@@ -13,9 +13,11 @@ from typing import Any
 from ray.exceptions import RayActorError
 
 from pgpo_async.actors.engine import RolloutEngine, SampledGroup, Sampling
+from pgpo_async.config.pipeline import RewardConfig
 from pgpo_async.contracts import Prompt, PromptError, RewardError, RewardTimeout, Rollout, RolloutGroup
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
+from pgpo_async.rewards.length import overlong_penalty
 
 # The reward actor kills what is late by itself, but groups queue up before it: this bound is for an actor
 # that answers nobody any more.
@@ -25,8 +27,16 @@ REWARD_WAIT_S = 1800.0
 class GroupMaker:
     """Makes groups with one engine; rewards go round its reward actors."""
 
-    def __init__(self, name: str, engine: RolloutEngine, chat: ChatEncoder, rewards: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: RolloutEngine,
+        chat: ChatEncoder,
+        rewards: Sequence[Any],
+        config: RewardConfig,
+    ) -> None:
         self._name = name
+        self._config = config
         self._engine = engine
         self._chat = chat
         self._rewards = itertools.cycle(rewards)
@@ -38,7 +48,7 @@ class GroupMaker:
         sampled = await self._sample(group_id, prompt, sampling, busy)
         rollouts = sampled.rollouts
         if rewarded:
-            rollouts = await self._reward(rollouts, prompt)
+            rollouts = self._less_overlong(await self._reward(rollouts, prompt), sampling.max_tokens)
         return RolloutGroup(
             group_id=group_id,
             prompt=prompt,
@@ -76,4 +86,21 @@ class GroupMaker:
         return tuple(
             dataclasses.replace(rollout, reward=reward.total, reward_parts=dict(reward.parts))
             for rollout, reward in zip(rollouts, rewards, strict=True)
+        )
+
+    def _less_overlong(self, rollouts: tuple[Rollout, ...], max_tokens: int) -> tuple[Rollout, ...]:
+        buffer_tokens = self._config.overlong_buffer_tokens
+        if not buffer_tokens:
+            return rollouts
+        shares = [
+            overlong_penalty(len(r.response_token_ids), max_tokens=max_tokens, buffer_tokens=buffer_tokens)
+            for r in rollouts
+        ]
+        return tuple(
+            dataclasses.replace(
+                rollout,
+                reward=rollout.reward + self._config.overlong_penalty * share,
+                reward_parts={**rollout.reward_parts, "overlong": share},
+            )
+            for rollout, share in zip(rollouts, shares, strict=True)
         )

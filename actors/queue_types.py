@@ -142,4 +142,6 @@ class QueueStats:
         """Return one line for logs and timeouts."""
         depth = ", ".join(f"{num} {state}" for state, num in self.depth.items())
         blocked = "; ".join(f"{side} waits for {what}" for side, what in self.waiting.items())
-        return f"version {self.version}: {depth}; {self.num_bytes:,} bytes" + (f"; {blocked}" * bool(blocked))
+        books = f"{self.accounting.filtered} filtered, {self.accounting.quarantined} quarantined so far"
+        state = f"version {self.version}: {depth}; {self.num_bytes:,} bytes"
+        return "; ".join(filter(None, (state, blocked, books)))

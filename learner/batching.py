@@ -44,10 +44,13 @@ def assign_groups(costs: Sequence[float], world_size: int) -> list[list[int]]:
     return [sorted(indices) for indices in ranks]
 
 
-def loss_normalizer(headers: Iterable[GroupHeader], mean: LossMean) -> float:
-    """The divisor of the whole optimizer step: response tokens, or responses (empty ones too); at least 1."""
+def loss_normalizer(headers: Iterable[GroupHeader], mean: LossMean, *, mask_truncated: bool = False) -> float:
+    """The divisor of the whole optimizer step: response tokens, or responses (empty ones too); at least 1.
+
+    With `mask_truncated` those that were cut do not count.
+    """
     if mean == "token_mean":
-        total = sum(header.num_response_tokens for header in headers)
+        total = sum(h.num_response_tokens - mask_truncated * h.num_truncated_tokens for h in headers)
     else:
-        total = sum(header.num_rollouts for header in headers)
+        total = sum(h.num_rollouts - mask_truncated * h.num_truncated for h in headers)
     return float(max(1, total))

@@ -56,7 +56,8 @@ class LearnerGroup:
         headers = [lease.header for lease in leases]
         costs = [group_cost(header, self._pair_cost) for header in headers]
         shares = assign_groups(costs, len(self._workers))
-        normalizer = loss_normalizer(headers, self._config.algorithm.loss)
+        algorithm = self._config.algorithm
+        normalizer = loss_normalizer(headers, algorithm.loss, mask_truncated=algorithm.mask_truncated)
         calls = [([leases[i].ref for i in share], step, normalizer) for share in shares]
         return _combined(self._call(f"step {step}", "train_step", calls, LeaseError))
 

@@ -23,7 +23,8 @@ from pgpo_async.contracts import ScoredGroup
 class LossInputs:
     """float32 [N] each; no gradient.
 
-    `scales_N` makes the token loss the wanted mean: 1 for `token_mean`, 1 / T for `sequence_mean`.
+    `scales_N` makes the token loss the wanted mean: 1 for `token_mean`, 1 / T for `sequence_mean`, 0 for a
+    response that is left out.
     """
 
     lengths: tuple[int, ...]
@@ -67,6 +68,8 @@ def loss_inputs(groups: Sequence[ScoredGroup], algorithm: AlgorithmConfig) -> Lo
     length_B = torch.tensor(lengths, dtype=torch.long)
     weights_N = _flat([row for scored in groups for row in scored.token_weights])
     scales_B = torch.ones(len(lengths)) if algorithm.loss == "token_mean" else 1.0 / length_B.clamp(min=1)
+    if algorithm.mask_truncated:
+        scales_B = scales_B * torch.tensor([float(not rollout.truncated) for rollout in rollouts])
     return LossInputs(
         lengths=lengths,
         proximal_logprobs_N=_flat([row for scored in groups for row in scored.proximal_logprobs]),

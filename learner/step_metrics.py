@@ -73,7 +73,7 @@ def group_sums(groups: Sequence[ScoredGroup], inputs: LossInputs) -> dict[str, f
     return {
         "num_groups": len(groups),
         "num_rollouts": len(rollouts),
-        "num_truncated": sum(rollout.finish_reason == "length" for rollout in rollouts),
+        "num_truncated": sum(rollout.truncated for rollout in rollouts),
         "reward_sum": sum(rollout.reward for rollout in rollouts),
         "advantage_abs_sum": float(inputs.advantages_N.double().abs().sum()),
         "weight_sum": sum(float(row.sum(dtype=np.float64)) for s in groups for row in s.token_weights),

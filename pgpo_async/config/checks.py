@@ -104,6 +104,13 @@ def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
             "generation.group_size",
             "algorithm.advantage",
         )
+    buffer, longest = config.reward.overlong_buffer_tokens, config.generation.max_response_tokens
+    if buffer > longest:
+        yield _problem(
+            f"must be at most generation.max_response_tokens ({longest}), got {buffer}",
+            "reward.overlong_buffer_tokens",
+            "generation.max_response_tokens",
+        )
     yield from _ordered("algorithm.icepop_low", algorithm.icepop_low, algorithm.icepop_high)
     yield from _ordered("algorithm.filter.low", algorithm.filter.low, algorithm.filter.high)
     for index, beta in enumerate(config.learner.optimizer.betas):

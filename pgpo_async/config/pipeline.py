@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pgpo_async.config.base import Section
 
@@ -51,6 +51,10 @@ class RewardConfig(RoleConfig):
     """Weight of the answer being right."""
     format_weight: NonNegativeFloat = 0.1
     """Weight of the response having the asked form."""
+    overlong_buffer_tokens: NonNegativeInt = 0
+    """Last tokens before max_response_tokens over which a penalty grows (DAPO); 0 for none."""
+    overlong_penalty: PositiveFloat = 1.0
+    """What a response of max_response_tokens loses; the reward's part `overlong` is its share, in [-1, 0]."""
     function: str | None = None
     """`module:function` or `path/to/file.py:function` instead of the two above."""
 

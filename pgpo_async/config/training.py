@@ -20,6 +20,8 @@ class FilterConfig(Section):
     """Exclusive lower bound."""
     high: float = 0.99
     """Exclusive upper bound."""
+    patience: PositiveInt = 50
+    """Batches' worth of groups filtered without one training step before the run ends and says so."""
 
 
 class DependencyConfig(Section):
@@ -56,6 +58,8 @@ class AlgorithmConfig(Section):
     """`icepop` drops weights above."""
     loss: Literal["token_mean", "sequence_mean"] = "token_mean"
     """What the loss is a mean over, across the whole optimizer step."""
+    mask_truncated: bool = False
+    """Whether responses cut at max_response_tokens teach nothing: no loss, and not in its divisor (DAPO)."""
 
 
 class OptimizerConfig(Section):

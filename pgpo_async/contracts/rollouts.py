@@ -88,6 +88,11 @@ class Rollout(_ByValue):
     reward: float = 0.0
     reward_parts: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the response was cut at its limit."""
+        return self.finish_reason == "length"
+
     def __post_init__(self) -> None:
         num_tokens = len(self.response_token_ids)
         if len(self.behaviour_logprobs) != num_tokens:
@@ -106,7 +111,10 @@ class Rollout(_ByValue):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupHeader:
-    """What the queue needs to know of a group without decoding it."""
+    """What queue and driver need to know of a group without decoding it.
+
+    Truncated responses are counted in the totals, too.
+    """
 
     group_id: str
     num_rollouts: int
@@ -117,6 +125,8 @@ class GroupHeader:
     num_mixed_rollouts: int
     mean_reward: float
     mean_parts: Mapping[str, float]
+    num_truncated: int = 0
+    num_truncated_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -134,6 +144,7 @@ class RolloutGroup(_ByValue):
         versions = [span.version for r in self.rollouts for span in r.version_spans]
         parts = {name for r in self.rollouts for name in r.reward_parts}
         size = max(len(self.rollouts), 1)
+        truncated = [r for r in self.rollouts if r.truncated]
         return GroupHeader(
             group_id=self.group_id,
             num_rollouts=len(self.rollouts),
@@ -147,6 +158,8 @@ class RolloutGroup(_ByValue):
                 name: sum(r.reward_parts.get(name, 0.0) for r in self.rollouts) / size
                 for name in sorted(parts)
             },
+            num_truncated=len(truncated),
+            num_truncated_tokens=sum(len(r.response_token_ids) for r in truncated),
         )
 
 

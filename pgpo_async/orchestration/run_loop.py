@@ -25,6 +25,7 @@ from typing import Any
 
 import ray
 
+from pgpo_async.actors.queue_types import QueueStats
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, StageFailed, WaitTimeout
 from pgpo_async.learner.group import LearnerGroup
@@ -32,14 +33,12 @@ from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.run_health import RunHealth
 
 HOLDER = "learner"
 POLL_S = 5.0
 # Batches in a row that the learner may fail to read before the run ends.
 MAX_UNREADABLE = 3
-# A run of which most prompts are unusable teaches nothing: it ends with the reasons.
-MIN_QUARANTINED = 32
-MAX_QUARANTINED_SHARE = 0.5
 
 
 @contextmanager
@@ -83,6 +82,7 @@ class RunLoop:
         self.learner_wait_s = 0.0
         self.learn_busy_s = 0.0
         self._num_unreadable = 0
+        self._health = RunHealth(config)
 
     def run(self) -> None:
         """Run the loop. Raises StageFailed, WaitTimeout; the caller stops the cluster either way."""
@@ -137,26 +137,19 @@ class RunLoop:
             if leases:
                 return list(leases)
             waited_s = time.monotonic() - began
-            state = self._queue_state()
+            stats = self._look_at_queue()
+            self._health.check(stats.accounting)
+            state = stats.summary()
             if waited_s > train.batch_timeout_s:
                 raise WaitTimeout(f"a batch of {train.groups_per_step} scored groups", waited_s, state)
             self._progress.waiting(
                 f"a batch of {train.groups_per_step} groups since {waited_s:.0f} s; {state}"
             )
 
-    def _queue_state(self) -> str:
-        stats = self._call(self._cluster.queue.stats.remote())
+    def _look_at_queue(self) -> QueueStats:
+        stats: QueueStats = self._call(self._cluster.queue.stats.remote())
         self._drain_quarantine()
-        accounting = stats.accounting
-        ended = accounting.drawn - accounting.pending
-        quarantined = accounting.quarantined
-        if quarantined >= MIN_QUARANTINED and quarantined > MAX_QUARANTINED_SHARE * ended:
-            reasons = ", ".join(f"{r} ({n})" for r, n in accounting.quarantined_by_reason.items())
-            raise StageFailed(
-                f"{quarantined} of {ended} prompts were quarantined: {reasons}; see quarantine.jsonl",
-                role="source",
-            )
-        return f"{stats.summary()}; {accounting.filtered} filtered, {quarantined} quarantined so far"
+        return stats
 
     def _drain_quarantine(self) -> None:
         for record in self._call(self._cluster.queue.take_quarantined.remote()):
@@ -165,8 +158,9 @@ class RunLoop:
     def _record(
         self, leases: Sequence[Any], metrics: dict[str, float], step_s: float, waited_s: float
     ) -> None:
-        self._queue_state()
+        accounting = self._look_at_queue().accounting
         generated = self._call(self._cluster.queue.take_generated.remote())
+        shares, warning = self._health.step_done(self.steps_done, accounting, generated, metrics)
         lags = [self.steps_done - 1 - lease.header.oldest_version for lease in leases]
         record = StepRecord(
             step=self.steps_done,
@@ -177,11 +171,13 @@ class RunLoop:
             step_s=step_s,
             learner_wait_s=waited_s,
             learner=metrics,
-            queue=generated,
+            queue=generated | shares,
             time_s=time.time(),
         )
         self._folder.log_step(record.as_json())
         self._progress.step(record)
+        if warning is not None:
+            self._progress.phase(f"warning: {warning}")
 
     def _save_if_due(self) -> None:
         every = self._config.train.save_every

@@ -4,6 +4,7 @@ import torch
 
 from pgpo_async.algorithms.losses import policy_loss
 from pgpo_async.config.training import AlgorithmConfig
+from pgpo_async.learner.batching import loss_normalizer
 from pgpo_async.learner.loss_inputs import loss_inputs, micro_batch_loss
 
 
@@ -80,3 +81,26 @@ def test_no_tokens_give_a_loss_of_zero_with_a_gradient():
 def test_a_reward_that_is_not_a_number_is_refused(make_group):
     with pytest.raises(ValueError, match="rewards_B must be finite"):
         loss_inputs([make_group([2, 3], [1.0, float("nan")])], AlgorithmConfig())
+
+
+def test_truncated_responses_teach_nothing_and_do_not_count_where_the_config_says_so(make_group):
+    # make_group cuts what is longer than 4 tokens.
+    group = make_group([2, 6, 3], [1.0, 0.0, 0.5])
+    logprobs_N = torch.full((11,), -1.5, requires_grad=True)
+    grads = {}
+    for mean in ("token_mean", "sequence_mean"):
+        config = AlgorithmConfig(loss=mean, mask_truncated=True)
+        header = group.group.header()
+        assert (header.num_truncated, header.num_truncated_tokens) == (1, 6)
+        divisor = loss_normalizer([header], mean, mask_truncated=True)
+        assert divisor == {"token_mean": 5.0, "sequence_mean": 2.0}[mean]
+        loss, _ = micro_batch_loss(logprobs_N, loss_inputs([group], config), config, divisor)
+        (grads[mean],) = torch.autograd.grad(loss, logprobs_N)
+        # What is left is what a group would give whose second response were not there to be learnt from.
+        whole, _ = micro_batch_loss(
+            logprobs_N, loss_inputs([group], AlgorithmConfig(loss=mean)), config, divisor
+        )
+        (full,) = torch.autograd.grad(whole, logprobs_N)
+        kept = torch.tensor([1.0] * 2 + [0.0] * 6 + [1.0] * 3)
+        assert full[2:8].abs().min() > 0
+        torch.testing.assert_close(grads[mean], full * kept)
