@@ -2,7 +2,7 @@
 
     divergence            k3, the estimator that everything else uses
     visual_dependency     S_t from the sighted and the blind log-probs           (scorer)
-    shaping/              token weights from S_t, one module per method           (scorer)
+    shaping/              token weights from such signals, one module per method  (scorer, learner)
     advantages            rewards of a group -> one advantage per response        (orchestration, learner)
     off_policy            corrects for generating with older or other numerics    (learner)
     losses                the scalar that the learner minimises                   (learner)

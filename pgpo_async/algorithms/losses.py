@@ -1,20 +1,28 @@
-"""The scalars that the learner minimises: decoupled clipped policy loss, PAPO's terms, reference KL.
+"""The scalars that the learner minimises: decoupled clipped policy loss here, what is added in `loss_terms`.
 
 The learner calls `token_losses` (for the metrics) and `aggregate`; `policy_loss` is both in one. Each scalar
 takes a `normalizer`, the count of the whole optimizer step over all ranks and micro-batches (DESIGN 5.6):
 with it the scalars of any split sum to the scalar of the whole.
 """
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
+from pgpo_async.algorithms.aggregation import Aggregation, aggregate
 from pgpo_async.algorithms.divergence import k3
+from pgpo_async.algorithms.loss_terms import papo_terms, reference_kl, token_terms
 from pgpo_async.algorithms.off_policy import LOG_RATIO_CLIP, ISMode, importance_weights, mismatch_k3
 from pgpo_async.algorithms.tensors import check_BT, compute_dtype, keep
 
-Aggregation = Literal["token_mean", "sequence_mean"]
+__all__ = [
+    "Aggregation",
+    "aggregate",
+    "papo_terms",
+    "policy_loss",
+    "reference_kl",
+    "token_losses",
+    "token_terms",
+]
 
 
 def token_losses(
@@ -110,38 +118,6 @@ def token_losses(
     return loss_BT, {name: value.to(dtype) for name, value in metrics.items()}
 
 
-def aggregate(
-    loss_BT: Tensor,
-    mask_BT: Tensor,
-    mode: Aggregation = "token_mean",
-    normalizer: float | Tensor | None = None,
-) -> Tensor:
-    """One scalar from token losses.
-
-    `token_mean`: sum over response tokens / normalizer, by default the number of mask tokens (DAPO, arXiv
-    2503.14476, sec. 3.3). `sequence_mean`: sum over sequences of each one's token mean / normalizer, by
-    default the number of sequences with any token (GRPO). For an empty mask the scalar is 0 and still has
-    a (zero) gradient, so that a rank without tokens takes part in the backward's collectives.
-
-    Raises:
-        ValueError: the shapes are not one [B, T], an unknown mode, or a normalizer that is not positive.
-    """
-    check_BT(loss_BT=loss_BT, mask_BT=mask_BT)
-    if mode not in get_args(Aggregation):
-        raise ValueError(f"mode must be one of {list(get_args(Aggregation))}, got {mode!r}")
-    # A tensor is not checked: reading it would wait for the device.
-    if normalizer is not None and not isinstance(normalizer, Tensor) and not normalizer > 0:
-        raise ValueError(f"normalizer must be positive, got {normalizer}")
-    real_BT = mask_BT != 0
-    kept_BT = torch.where(real_BT, loss_BT, 0.0)
-    length_B = real_BT.sum(dim=1)
-    if mode == "token_mean":
-        total, count = kept_BT.sum(), length_B.sum()
-    else:
-        total, count = (kept_BT.sum(dim=1) / length_B.clamp(min=1)).sum(), (length_B > 0).sum()
-    return total / (count.clamp(min=1) if normalizer is None else normalizer)
-
-
 def policy_loss(
     logprobs_BT: Tensor,
     proximal_logprobs_BT: Tensor,
@@ -174,60 +150,3 @@ def policy_loss(
         is_cap=2.0 if is_cap is None else is_cap,
     )
     return aggregate(loss_BT, mask_BT, normalizer=normalizer)
-
-
-def papo_terms(
-    logprobs_BT: Tensor,
-    masked_logprobs_BT: Tensor,
-    mask_BT: Tensor,
-    *,
-    gamma: float,
-    eta_masked: float,
-    eta: float,
-    normalizer: float | Tensor | None = None,
-) -> Tensor:
-    """What PAPO (arXiv 2507.06448) adds to the loss: - gamma KL_prcp + eta_masked H(masked) + eta H.
-
-    KL_prcp is the mean k3 of KL(current || image-masked), at most 10 a token; each H is a mean of -log-prob.
-    Gradient flows into both sets of log-probs.
-
-    Args:
-        logprobs_BT: of the policy in training, nats.
-        masked_logprobs_BT: of the same policy with the image masked, nats.
-        mask_BT: 1 on response tokens.
-        gamma: coefficient of the KL, which the loss drives up.
-        eta_masked: coefficient of the masked pass's entropy.
-        eta: coefficient of the sighted pass's entropy.
-        normalizer: token count of the whole optimizer step, by default the number of mask tokens.
-
-    Raises:
-        ValueError: the shapes are not one [B, T].
-    """
-    check_BT(logprobs_BT=logprobs_BT, masked_logprobs_BT=masked_logprobs_BT, mask_BT=mask_BT)
-    real_BT = mask_BT != 0
-    dtype = compute_dtype(logprobs_BT, masked_logprobs_BT)
-    current_BT = keep(logprobs_BT, real_BT, dtype=dtype)
-    masked_BT = keep(masked_logprobs_BT, real_BT, dtype=dtype)
-    terms_BT = -gamma * k3(current_BT, masked_BT) - eta_masked * masked_BT - eta * current_BT
-    return aggregate(terms_BT, real_BT, normalizer=normalizer)
-
-
-def reference_kl(
-    logprobs_BT: Tensor,
-    ref_logprobs_BT: Tensor,
-    mask_BT: Tensor,
-    *,
-    normalizer: float | Tensor | None = None,
-) -> Tensor:
-    """Mean k3 of KL(current || reference) over the mask, nats, as a scalar; gradient into `logprobs_BT` only.
-
-    GRPO (arXiv 2402.03300, eq. 4). The caller multiplies by its coefficient, 0 by default.
-
-    Raises:
-        ValueError: the shapes are not one [B, T].
-    """
-    check_BT(logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_logprobs_BT, mask_BT=mask_BT)
-    real_BT = mask_BT != 0
-    dtype = compute_dtype(logprobs_BT, ref_logprobs_BT)
-    kl_BT = k3(keep(logprobs_BT, real_BT, dtype=dtype), keep(ref_logprobs_BT.detach(), real_BT, dtype=dtype))
-    return aggregate(kl_BT, real_BT, normalizer=normalizer)

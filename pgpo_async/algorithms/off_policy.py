@@ -1,8 +1,9 @@
 """Corrects for tokens that another policy sampled than the one the ratio is taken against.
 
 Behaviour log-probs are vLLM's, of one or several older weight versions; proximal log-probs are the scorer's
-sighted pass. The weight between them carries no gradient (decoupled PPO, AReaL, arXiv 2505.24298).
-Called by `losses`; `mismatch_kl` also by the learner's metrics.
+sighted pass, or interpolated where a run has no scorer. The weight between them carries no gradient
+(decoupled PPO, AReaL, arXiv 2505.24298).
+Called by `losses`; `mismatch_kl` also by the learner's metrics, `interpolated_proximal` by the learner.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -17,6 +18,35 @@ ISMode = Literal["truncate", "icepop", "off"]
 
 LOG_RATIO_CLIP = 20.0
 """Log ratios are clipped to +- this before exp, so that no token can make an inf; far beyond any clip."""
+
+
+def interpolated_proximal(logprobs_BT: Tensor, behaviour_logprobs_BT: Tensor, lag_BT: Tensor) -> Tensor:
+    """Proximal log-probs without a forward pass: between behaviour and current, log-linear in the version.
+
+    lp_behaviour + alpha (lp - lp_behaviour) with alpha = (v_proximal - v_behaviour) / (v_theta - v_behaviour)
+    = lag / (lag + 1) (AReaL's documentation, "Proximal Log-Probability Approximation"): v_proximal are the
+    weights that the step starts from, v_behaviour those that sampled the token, v_theta = v_proximal + 1 the
+    ones in the making. At lag 0 it is the behaviour policy itself: the loss is plain PPO against the sampler.
+
+    Args:
+        logprobs_BT: of the policy in training, nats.
+        behaviour_logprobs_BT: of the generator, nats.
+        lag_BT: v_proximal - v_behaviour of each token, in optimizer steps; integer or float.
+
+    Returns:
+        Log-probs [B, T], nats; no gradient; float32 (float64 if a log-prob is). Padding is not cleaned, which
+        the loss does, but must not hold a negative lag either.
+
+    Raises:
+        ValueError: the shapes are not one [B, T], or a lag is negative.
+    """
+    check_BT(logprobs_BT=logprobs_BT, behaviour_logprobs_BT=behaviour_logprobs_BT, lag_BT=lag_BT)
+    if bool((lag_BT < 0).any()):
+        raise ValueError(f"lag_BT must not be negative, got {lag_BT.amin().item()}")
+    dtype = compute_dtype(logprobs_BT, behaviour_logprobs_BT)
+    current_BT, behaviour_BT = logprobs_BT.detach().to(dtype), behaviour_logprobs_BT.detach().to(dtype)
+    alpha_BT = lag_BT.to(dtype) / (lag_BT.to(dtype) + 1)
+    return behaviour_BT + alpha_BT * (current_BT - behaviour_BT)
 
 
 class ImportanceWeights(NamedTuple):

@@ -63,6 +63,16 @@ class Signals:
         if self.has_image_B.shape != (size,):
             raise ValueError(f"has_image_B must be of shape [{size}], got {list(self.has_image_B.shape)}")
 
+    @property
+    def real_BT(self) -> Tensor:
+        """Bool: the response tokens."""
+        return self.mask_BT != 0
+
+    @property
+    def imaged_BT(self) -> Tensor:
+        """Bool: the response tokens of prompts with an image."""
+        return self.real_BT & (self.has_image_B != 0).unsqueeze(1)
+
     def require(self, name: str, method: str) -> Tensor:
         """The signal `name`. Raises ValueError if it was not computed."""
         tensor: Tensor | None = getattr(self, name)

@@ -14,4 +14,4 @@ class NoneShaper(BaseShaper):
 
     def shape(self, signals: Signals) -> Shaped:
         """See `Shaper.shape`."""
-        return Shaped(weights_BT=(signals.mask_BT != 0).float())
+        return Shaped(weights_BT=signals.real_BT.float())

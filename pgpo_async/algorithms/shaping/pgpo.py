@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pgpo_async.algorithms.shaping.interface import BaseShaper, Need, Shaped, Signals
-from pgpo_async.algorithms.tensors import check_BT, compute_dtype, keep, masked_mean
+from pgpo_async.algorithms.shaping.shared import clean_signal, weight_metrics
+from pgpo_async.algorithms.tensors import check_BT, masked_mean
 from pgpo_async.algorithms.visual_dependency import dependency_metrics
 
 ThresholdMode = Literal["absolute", "quantile"]
@@ -58,17 +59,13 @@ class PgpoShaper(BaseShaper):
 
     def shape(self, signals: Signals) -> Shaped:
         """See `Shaper.shape`."""
-        dependency_BT, mask_BT = signals.require("dependency_BT", self.name), signals.mask_BT
-        real_BT = mask_BT != 0
-        imaged_BT = real_BT & (signals.has_image_B != 0).unsqueeze(1)
+        dependency_BT = signals.require("dependency_BT", self.name)
+        real_BT, imaged_BT = signals.real_BT, signals.imaged_BT
         # A row without an image is an empty response here: its dependency may be anything.
         shaped_BT, boosted_BT = self._weights(dependency_BT, imaged_BT)
         weights_BT = torch.where(imaged_BT, shaped_BT, real_BT.to(shaped_BT.dtype))
         metrics = {
-            "num_tokens": real_BT.sum(),
-            "weight_mean": masked_mean(weights_BT, real_BT),
-            "weight_max": weights_BT.amax() if weights_BT.numel() else weights_BT.new_zeros(()),
-            "num_image_tokens": imaged_BT.sum(),
+            **weight_metrics(weights_BT, real_BT, imaged_BT),
             **dependency_metrics(dependency_BT, imaged_BT),
             "boosted_share": masked_mean(boosted_BT.to(shaped_BT.dtype), imaged_BT),
         }
@@ -76,11 +73,7 @@ class PgpoShaper(BaseShaper):
 
     def _weights(self, dependency_BT: Tensor, real_BT: Tensor) -> tuple[Tensor, Tensor]:
         """The weights, and which tokens are at or above the threshold (none in a flat response)."""
-        dependency_BT = keep(dependency_BT.detach(), real_BT, dtype=compute_dtype(dependency_BT))
-        if not bool(((dependency_BT >= 0) & dependency_BT.isfinite()).all()):
-            raise ValueError(
-                "dependency_BT must be finite and not negative at response tokens, got other values"
-            )
+        dependency_BT = clean_signal(dependency_BT, real_BT, "dependency_BT")
         if dependency_BT.numel() == 0:
             return dependency_BT, real_BT
         s_BT = dependency_BT.log1p()

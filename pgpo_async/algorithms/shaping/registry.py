@@ -1,42 +1,60 @@
 """A shaper by its name in the config. The only place that knows all methods."""
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
+from pgpo_async.algorithms.shaping.custom import check_declarations, load_shaper_class
 from pgpo_async.algorithms.shaping.interface import Shaper
+from pgpo_async.algorithms.shaping.names import did_you_mean, listed
 from pgpo_async.algorithms.shaping.none import NoneShaper
+from pgpo_async.algorithms.shaping.papo import PapoShaper
+from pgpo_async.algorithms.shaping.pepo import PepoShaper
 from pgpo_async.algorithms.shaping.pgpo import PgpoShaper
+from pgpo_async.algorithms.shaping.tor import TorShaper
+from pgpo_async.algorithms.shaping.vppo import VppoShaper
 
-SHAPERS: Mapping[str, Callable[..., Shaper]] = {"none": NoneShaper, "pgpo": PgpoShaper}
+SHAPERS: Mapping[str, Callable[..., Shaper]] = {
+    "pgpo": PgpoShaper,
+    "none": NoneShaper,
+    "vppo": VppoShaper,
+    "papo": PapoShaper,
+    "tor": TorShaper,
+    "pepo": PepoShaper,
+}
 
 
 def make_shaper(name: str, **params: object) -> Shaper:
     """Build the shaper `name` with these parameters, its defaults for the rest.
 
+    `name` is a key of `SHAPERS`, or `module:Class` or `path/to/file.py:Class` for one of the user's own.
+
     Raises:
-        ValueError: an unknown name or parameter (the message offers the nearest known one), or a parameter
-            out of range.
+        ValueError: an unknown name or parameter (the message offers the nearest known one), a parameter that
+            is missing or out of range, or a class of the user's that is no shaper.
     """
-    if name not in SHAPERS:
+    if ":" not in name and name not in SHAPERS:
         raise ValueError(
-            f"shaper must be one of {_known(SHAPERS)}, got {name!r}{_did_you_mean(name, SHAPERS)}"
+            f"shaper must be one of {listed(SHAPERS)}, or 'module:Class', "
+            f"got {name!r}{did_you_mean(name, SHAPERS)}"
         )
-    factory = SHAPERS[name]
+    factory = load_shaper_class(name) if ":" in name else SHAPERS[name]
+    _check_parameters(name, factory, params)
+    shaper = factory(**params)
+    if ":" in name:
+        check_declarations(shaper, name)
+    return shaper
+
+
+def _check_parameters(name: str, factory: Callable[..., Shaper], params: Mapping[str, object]) -> None:
     known = inspect.signature(factory).parameters
+    takes_any = any(param.kind is param.VAR_KEYWORD for param in known.values())
     for param in params:
-        if param not in known:
+        if param not in known and not takes_any:
             raise ValueError(
-                f"parameter of shaper {name!r} must be one of {_known(known)}, "
-                f"got {param!r}{_did_you_mean(param, known)}"
+                f"parameter of shaper {name!r} must be one of {listed(known)}, "
+                f"got {param!r}{did_you_mean(param, known)}"
             )
-    return factory(**params)
-
-
-def _known(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "(it has none)"
-
-
-def _did_you_mean(word: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(names), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    for param, declared in known.items():
+        variadic = declared.kind in (declared.VAR_KEYWORD, declared.VAR_POSITIONAL)
+        if declared.default is declared.empty and not variadic and param not in params:
+            raise ValueError(f"parameter {param!r} of shaper {name!r} must be given, it has no default")

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from pgpo_async.algorithms.off_policy import importance_weights, mismatch_kl
+from pgpo_async.algorithms.losses import policy_loss
+from pgpo_async.algorithms.off_policy import importance_weights, interpolated_proximal, mismatch_kl
 
 # Ratios proximal / behaviour of 0.4, 0.5, 1, 2, 3, 5, 6; then padding.
 RATIOS = [0.4, 0.5, 1.0, 2.0, 3.0, 5.0, 6.0]
@@ -72,3 +73,32 @@ def test_bad_options_are_named():
         importance_weights(ones, ones, ones, mode="icepop", bounds=(5, 0.5))
     with pytest.raises(ValueError, match="mask_BT must have the shape of proximal_logprobs_BT"):
         importance_weights(ones, ones, ones[:, :0])
+
+
+def test_the_interpolated_proximal_moves_from_behaviour_to_current_with_the_lag():
+    # alpha = lag / (lag + 1): 0, 1/2, 3/4, 1/3 (half a step) of the way from -2 to -1; then padding.
+    current = torch.tensor([[-1.0, -1.0, -1.0, -1.0, math.nan]], dtype=torch.float64)
+    behaviour = torch.tensor([[-2.0, -2.0, -2.0, -2.0, math.inf]], dtype=torch.float64)
+    lag = torch.tensor([[0, 1, 3, 0.5, 0]])
+    got = interpolated_proximal(current, behaviour, lag)[0, :4]
+    torch.testing.assert_close(got, torch.tensor([-2, -1.5, -1.25, -2 + 1 / 3], dtype=torch.float64))
+
+
+def test_at_lag_zero_the_interpolated_loss_is_plain_ppo_against_the_sampler():
+    generator = torch.Generator().manual_seed(0)
+    start, behaviour, advantages = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64) * 0.3
+    current, mask = start.clone().requires_grad_(), torch.ones(2, 4)
+    proximal = interpolated_proximal(current, behaviour, torch.zeros(2, 4, dtype=torch.long))
+    assert torch.equal(proximal, behaviour)
+    assert not proximal.requires_grad
+    loss = policy_loss(current, proximal, behaviour, advantages, mask)
+    plain = policy_loss(current, behaviour, behaviour, advantages, mask, is_cap=None)
+    torch.testing.assert_close(loss, plain)
+
+
+def test_a_negative_lag_and_other_shapes_are_named():
+    ones = torch.ones(1, 2)
+    with pytest.raises(ValueError, match="lag_BT must not be negative, got -2"):
+        interpolated_proximal(ones, ones, torch.tensor([[1, -2]]))
+    with pytest.raises(ValueError, match=r"lag_BT must have the shape of logprobs_BT, \[1, 2\], got \[1\]"):
+        interpolated_proximal(ones, ones, torch.ones(1))
