@@ -62,6 +62,7 @@ class QueueActor:
             group_filter=config.algorithm.filter,
             version=version,
             resume=resume,
+            scoring=config.uses_scorers,
         )
         # How often each holder was released: a wait begun before that must not give a dead actor anything.
         self._deaths: Counter[str] = Counter()

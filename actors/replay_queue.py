@@ -42,6 +42,7 @@ class ReplayQueue:
     """See the module. `holder` is any name that is one actor's own; `version` counts optimizer steps done.
 
     `config` bounds groups, bytes and lease time (a bound on groups below one batch never yields a batch);
+    without `scoring` a committed group counts as scored;
     `max_losses` is how many generators or scorers one group may cost. `version` and `resume` are those of
     the checkpoint the run starts from.
     """
@@ -57,12 +58,14 @@ class ReplayQueue:
         group_filter: FilterConfig,
         version: int = 0,
         resume: QueueState | None = None,
+        scoring: bool = True,
         max_losses: int = 5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         ledger = Ledger(resume.accounting if resume else None)
         self._store = store
         self._filter = group_filter
+        self._generated_state = GroupState.GENERATED if scoring else GroupState.SCORED
         self._max_groups = config.max_groups or admission.num_slots
         self._max_bytes = config.max_bytes
         self._batch_asked = 0
@@ -123,7 +126,7 @@ class ReplayQueue:
             return how
         self._groups.leases.end(group_id)
         self._groups.table.store(entry, ref, len(payload), header)
-        self._groups.table.move(entry, GroupState.GENERATED)
+        self._groups.table.move(entry, self._generated_state)
         return "queued"
 
     def give_back(self, group_id: str, holder: str) -> None:

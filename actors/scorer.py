@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 import torch
 
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import check_known, stage_newest
+from pgpo_async.algorithms.rows import pad_rows, row_mask, unpad_rows
 from pgpo_async.algorithms.shaping import Signals, make_shaper
 from pgpo_async.algorithms.visual_dependency import exact_visual_dependency, token_visual_dependency
 from pgpo_async.config.schema import RunConfig
@@ -133,7 +133,7 @@ class Scorer:
 
     def _scored(self, group: RolloutGroup, scores: GroupScores) -> ScoredGroup:
         lengths = [len(row) for row in scores.sighted]
-        mask_BT = _mask(lengths)
+        mask_BT = row_mask(lengths)
         dependency_BT = _dependency(scores, mask_BT)
         has_image_B = torch.full((len(lengths),), bool(group.prompt.images))
         shaped = self._shaper.shape(
@@ -143,8 +143,8 @@ class Scorer:
         return ScoredGroup(
             group=group,
             proximal_logprobs=scores.sighted,
-            dependency=_rows(seen_BT, lengths),
-            token_weights=_rows(shaped.weights_BT, lengths),
+            dependency=unpad_rows(seen_BT, lengths),
+            token_weights=unpad_rows(shaped.weights_BT, lengths),
             scorer_version=self._version,
             metrics={name: float(value) for name, value in shaped.metrics.items()},
         )
@@ -190,26 +190,11 @@ def _unscored(item: RolloutGroup | ScoredGroup) -> RolloutGroup:
     return item.group if isinstance(item, ScoredGroup) else item
 
 
-def _mask(lengths: Sequence[int]) -> torch.Tensor:
-    width = max(lengths, default=0)
-    return torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
-
-
 def _dependency(scores: GroupScores, mask_BT: torch.Tensor) -> torch.Tensor | None:
     if scores.kl is not None:
-        return exact_visual_dependency(_padded(scores.kl, mask_BT), mask_BT)
+        return exact_visual_dependency(pad_rows(scores.kl, mask_BT), mask_BT)
     if scores.blind is None:
         return None
-    return token_visual_dependency(_padded(scores.sighted, mask_BT), _padded(scores.blind, mask_BT), mask_BT)
-
-
-def _padded(rows: Sequence[np.ndarray], mask_BT: torch.Tensor) -> torch.Tensor:
-    padded = torch.zeros(mask_BT.shape)
-    if rows:
-        padded[mask_BT] = torch.from_numpy(np.concatenate(rows))
-    return padded
-
-
-def _rows(values_BT: torch.Tensor, lengths: Sequence[int]) -> tuple[np.ndarray, ...]:
-    array = values_BT.numpy().astype(np.float32)
-    return tuple(array[i, :length].copy() for i, length in enumerate(lengths))
+    return token_visual_dependency(
+        pad_rows(scores.sighted, mask_BT), pad_rows(scores.blind, mask_BT), mask_BT
+    )

@@ -9,14 +9,17 @@ same order, since they are collective.
 """
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import LeaseError, TrainBatch
 from pgpo_async.learner.activity import Activity
+from pgpo_async.learner.batch_shaping import shape_batch
 from pgpo_async.learner.deepspeed_config import deepspeed_config
 from pgpo_async.learner.distributed import agree, import_deepspeed
 from pgpo_async.learner.loss_inputs import micro_batch_loss
@@ -51,6 +54,8 @@ class LearnerEngine:
         ).train()
         self.processor = load_processor(model.path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
         self._collator = Collator(self.processor, self.policy.config)
+        shaper = config.algorithm.shaper
+        self._shaper = make_shaper(shaper.name, **shaper.parameters())
         self._stand_in = stand_in(self._collator, self.policy.config).to(device)
         self.activity.set("starting DeepSpeed")
         self.deepspeed = self._start_deepspeed()
@@ -82,9 +87,10 @@ class LearnerEngine:
         with the reasons of all, and the weights stay as they are. What goes wrong in the step on one rank
         alone is raised there after the step, which then updates nothing on any.
         """
-        num_micro_batches, largest_weight = self._agree(work, problem)
+        num_micro_batches = self._agree(work, problem)
         assert work is not None
         timer, sums = _Timer(self.device), StepSums(self.device)
+        work, shaped = self._shaped(work)
         sums.add(work.sums)
         failure = self._accumulate(work, num_micro_batches, timer, sums)
         self.activity.set("adding up metrics")
@@ -97,22 +103,36 @@ class LearnerEngine:
             **means(totals),
             **update,
             **timer.seconds,
-            "weight_max": largest_weight,
+            **shaped,
             "num_micro_batches": float(num_micro_batches),
         }
 
-    def _agree(self, work: StepWork | None, problem: str) -> tuple[int, float]:
+    def _shaped(self, work: StepWork) -> tuple[StepWork, dict[str, float]]:
+        """The work with its final token weights, and what is known of those of all ranks; collective."""
+        metrics: dict[str, float] = {}
+        if self._shaper.scope == "batch":
+            self.activity.set("shaping the whole batch")
+            progress = work.step / self.config.train.num_steps
+            groups, metrics = shape_batch(work.batch.groups, self._shaper, progress=progress)
+            work = self.plan(replace(work.batch, groups=groups))
+        (largest, tail), _ = agree([work.largest_weight, work.largest_ratio], None, self.device)
+        return work, {
+            "weight_max": largest,
+            "is_ratio_max": tail,
+            **{f"shaper/{name}": value for name, value in metrics.items()},
+        }
+
+    def _agree(self, work: StepWork | None, problem: str) -> int:
         self.activity.set("waiting for all ranks to be ready")
         if work is None:
-            largest, problems = agree([0.0, 0.0], problem, self.device)
+            largest, problems = agree([0.0], problem, self.device)
         else:
             # Without any micro-batch there would be no gradient to update with.
-            mine = [max(1, len(work.micro_batches)), work.largest_weight]
-            largest, problems = agree(mine, None, self.device)
+            largest, problems = agree([max(1, len(work.micro_batches))], None, self.device)
         if problems:
             self.activity.set("idle")
             raise LeaseError("step dropped before it began: " + "; ".join(problems))
-        return int(largest[0]), largest[1]
+        return int(largest[0])
 
     def _accumulate(self, work: StepWork, count: int, timer: "_Timer", sums: StepSums) -> Exception | None:
         """Forward and backward passes; returns what kept this rank from making its inputs, if anything."""
@@ -131,7 +151,7 @@ class LearnerEngine:
             if mine is None:
                 loss = self._no_loss() * (1.0 if failure is None else torch.nan)
             else:
-                loss = self._loss(*mine, work.normalizer, sums)
+                loss = self._loss(*mine, work.batch.normalizer, sums)
             timer.lap("forward_s")
             self.activity.set(f"backward pass {where}")
             # DeepSpeed takes the mean over ranks; the normalizer already counts all of them.
@@ -147,7 +167,12 @@ class LearnerEngine:
         temperature = self.config.generation.temperature
         scores: TokenScores = self.deepspeed(inputs.to(self.device), temperature, entropy=True)
         loss, token_sums = micro_batch_loss(
-            scores.logprobs, batch.loss_inputs.to(self.device), self.config.algorithm, normalizer
+            scores.logprobs,
+            batch.loss_inputs.to(self.device),
+            self.config.algorithm,
+            normalizer,
+            interpolate=not self.config.uses_scorers,
+            terms=self._shaper.loss_terms,
         )
         assert scores.entropy is not None
         sums.add({"loss": loss, "entropy_sum": scores.entropy.sum(), **token_sums})

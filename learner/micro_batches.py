@@ -16,7 +16,7 @@ import numpy as np
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import TrainBatch
 from pgpo_async.learner.loss_inputs import LossInputs, loss_inputs
-from pgpo_async.learner.step_metrics import group_sums, largest_weight
+from pgpo_async.learner.step_metrics import group_sums, largest_ratio, largest_weight
 from pgpo_async.policy.ahead import ahead
 from pgpo_async.policy.inputs import Collator, PolicyInputs, PromptGroup, prompt_group
 from pgpo_async.policy.packing import GroupSize, pack
@@ -34,11 +34,17 @@ class MicroBatch:
 class StepWork:
     """What one rank trains in a step, on the host."""
 
-    step: int
-    normalizer: float
+    batch: TrainBatch
     micro_batches: tuple[MicroBatch, ...]
     sums: dict[str, float]
     largest_weight: float
+    largest_ratio: float
+    """Of proximal to behaviour probability, before any cap: the tail of the importance weights."""
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps before this one."""
+        return self.batch.step
 
     def collated(self, collator: Collator) -> Iterator[tuple[MicroBatch, PolicyInputs]]:
         """The micro-batches with their model inputs, the next being made while one is used."""
@@ -57,13 +63,12 @@ def plan_step(batch: TrainBatch, config: RunConfig, collator: Collator, *, pair_
     groups = [prompt_group(scored.group) for scored in batch.groups]
     for group in groups:
         collator.check(group)
-    inputs = loss_inputs(batch.groups, config.algorithm)
+    inputs = loss_inputs(batch.groups, config.algorithm, step=batch.step)
     firsts = np.cumsum([0, *(len(group.responses) for group in groups)])
     sizes = [GroupSize(prompt=len(g.prompt_token_ids), responses=g.response_lengths) for g in groups]
     plan = pack(sizes, config.learner.micro_batch_tokens, pair_cost=pair_cost)
     return StepWork(
-        step=batch.step,
-        normalizer=batch.normalizer,
+        batch=batch,
         micro_batches=tuple(
             MicroBatch(
                 groups=tuple(groups[part.group].select(part.responses) for part in parts),
@@ -73,6 +78,7 @@ def plan_step(batch: TrainBatch, config: RunConfig, collator: Collator, *, pair_
         ),
         sums=group_sums(batch.groups, inputs),
         largest_weight=largest_weight(batch.groups),
+        largest_ratio=largest_ratio(inputs),
     )
 
 

@@ -4,12 +4,14 @@ Owns the names. Every rank adds up the same fixed list, so that one all-reduce o
 by `engine`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pgpo_async.algorithms.off_policy import LOG_RATIO_CLIP
 from pgpo_async.contracts import ScoredGroup
 from pgpo_async.learner.loss_inputs import LossInputs
 
@@ -38,9 +40,14 @@ _GROUP_SUMS = (
     "dependency_log_sum",
     "num_judged_tokens",
     "boosted_sum",
+    "measured_advantage_sum",
+    "top_advantage_sum",
 )
 
-SUM_NAMES = ("loss", "entropy_sum", *_TOKEN_SUMS, *_GROUP_SUMS)
+TOP_SHARE = 0.1
+"""Share of a response's tokens, those of the largest dependency, whose part of the advantage is told."""
+
+SUM_NAMES = ("loss", "entropy_sum", "reference_kl_sum", *_TOKEN_SUMS, *_GROUP_SUMS)
 
 
 class StepSums:
@@ -69,6 +76,7 @@ def group_sums(groups: Sequence[ScoredGroup], inputs: LossInputs) -> dict[str, f
     dependency = np.concatenate([np.zeros(0, np.float32), *seen]).astype(np.float64)
     # A scorer that made no blind pass may leave NaN: nothing was measured.
     dependency = dependency[np.isfinite(dependency)]
+    measured, top = _advantage_mass(groups, inputs)
     judged = [scored.metrics for scored in groups if "boosted_share" in scored.metrics]
     return {
         "num_groups": len(groups),
@@ -82,7 +90,26 @@ def group_sums(groups: Sequence[ScoredGroup], inputs: LossInputs) -> dict[str, f
         "dependency_log_sum": float(np.log1p(dependency).sum()),
         "num_judged_tokens": sum(metrics["num_image_tokens"] for metrics in judged),
         "boosted_sum": sum(metrics["boosted_share"] * metrics["num_image_tokens"] for metrics in judged),
+        "measured_advantage_sum": measured,
+        "top_advantage_sum": top,
     }
+
+
+def _advantage_mass(groups: Sequence[ScoredGroup], inputs: LossInputs) -> tuple[float, float]:
+    """Sums of abs(A_t w_t) over responses with a dependency: of all tokens, of the most dependent ones."""
+    dependency = [row for scored in groups for row in scored.dependency]
+    shown = [bool(scored.group.prompt.images) for scored in groups for _ in scored.dependency]
+    if not dependency:
+        return 0.0, 0.0
+    advantages = np.split(inputs.advantages_N.abs().numpy(), np.cumsum(inputs.lengths)[:-1])
+    whole = top = 0.0
+    for has_image, row, masses in zip(shown, dependency, advantages, strict=True):
+        if has_image and len(row) and np.isfinite(row).all():
+            num_top = math.ceil(TOP_SHARE * len(row))
+            most = np.argsort(-row, kind="stable")[:num_top]
+            whole += float(masses.sum(dtype=np.float64))
+            top += float(masses[most].sum(dtype=np.float64))
+    return whole, top
 
 
 def largest_weight(groups: Sequence[ScoredGroup]) -> float:
@@ -92,11 +119,20 @@ def largest_weight(groups: Sequence[ScoredGroup]) -> float:
     )
 
 
+def largest_ratio(inputs: LossInputs) -> float:
+    """The largest pi_proximal / pi_behaviour, at most e^20; 0 without tokens, 1 without a scorer."""
+    log_ratio_N = (inputs.proximal_logprobs_N - inputs.behaviour_logprobs_N).nan_to_num(0.0)
+    return float(log_ratio_N.max().clamp(max=LOG_RATIO_CLIP).exp()) if len(log_ratio_N) else 0.0
+
+
 def means(sums: Mapping[str, float]) -> dict[str, float]:
     """The step's metrics from sums over all ranks. A mean over nothing is 0."""
 
     def per(name: str, count: str) -> float:
         return sums[name] / max(1.0, sums[count])
+
+    def per_mass(name: str, whole: str) -> float:
+        return sums[name] / sums[whole] if sums[whole] > 0 else 0.0
 
     return {
         "loss": sums["loss"],
@@ -110,6 +146,7 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
         "is_weight_mean": per("is_weight_sum", "num_tokens"),
         "is_capped_share": per("is_capped_count", "num_tokens"),
         "entropy": per("entropy_sum", "num_tokens"),
+        "reference_kl": per("reference_kl_sum", "num_tokens"),
         "policy_kl": per("policy_kl_sum", "num_tokens"),
         "mismatch_kl": per("mismatch_kl_sum", "num_tokens"),
         "advantage_abs_mean": per("advantage_abs_sum", "num_tokens"),
@@ -117,6 +154,7 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
         "dependency_mean": per("dependency_sum", "num_image_tokens"),
         "dependency_log_mean": per("dependency_log_sum", "num_image_tokens"),
         "boosted_share": per("boosted_sum", "num_judged_tokens"),
+        "advantage_top_share": per_mass("top_advantage_sum", "measured_advantage_sum"),
         "reward_mean": per("reward_sum", "num_rollouts"),
         "truncated_share": per("num_truncated", "num_rollouts"),
         "response_tokens_mean": per("num_tokens", "num_rollouts"),

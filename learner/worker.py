@@ -135,7 +135,7 @@ class LearnerWorker:
             self._activity.set(f"fetching groups of step {step}")
             data = self._fetch(payloads)
             fetched_s = clock()
-            groups = tuple(_scored(item) for item in data)
+            groups = tuple(_scored(item, needed=self._config.uses_scorers) for item in data)
             work = engine.plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
         except Exception as error:
             # The others must not be left waiting in a collective: tell them, and all drop the step.
@@ -191,8 +191,10 @@ class LearnerWorker:
             raise WaitTimeout(f"learner rank {self._rank}", limit_s, self._activity.describe()) from None
 
 
-def _scored(data: bytes) -> ScoredGroup:
+def _scored(data: bytes, *, needed: bool) -> ScoredGroup:
     group = decode(data)
-    if not isinstance(group, ScoredGroup):
+    if isinstance(group, ScoredGroup):
+        return group
+    if needed:
         raise ValueError(f"group {group.group_id} must be scored before it is trained on")
-    return group
+    return ScoredGroup.unscored(group)

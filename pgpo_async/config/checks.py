@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgpo_async.config.issues import Path
+from pgpo_async.config.training import SHAPERS_WITHOUT_SCORER
 
 if TYPE_CHECKING:
     from pgpo_async.config.pipeline import RoleConfig
@@ -103,6 +104,20 @@ def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
             "responses, got 1",
             "generation.group_size",
             "algorithm.advantage",
+        )
+    if algorithm.proximal == "interpolated" and algorithm.shaper.name not in SHAPERS_WITHOUT_SCORER:
+        yield _problem(
+            f"must be 'auto' or 'scored' with algorithm.shaper.name {algorithm.shaper.name!r}, which needs a "
+            "scorer's passes, got 'interpolated'",
+            "algorithm.proximal",
+            "algorithm.shaper.name",
+        )
+    if algorithm.proximal == "interpolated" and algorithm.kl_coef > 0:
+        yield _problem(
+            f"must be 'auto' or 'scored' with algorithm.kl_coef {algorithm.kl_coef}, whose pass is a "
+            "scorer's, got 'interpolated'",
+            "algorithm.proximal",
+            "algorithm.kl_coef",
         )
     buffer, longest = config.reward.overlong_buffer_tokens, config.generation.max_response_tokens
     if buffer > longest:

@@ -16,7 +16,12 @@ from pgpo_async.config.pipeline import (
     ScorerConfig,
     WeightsConfig,
 )
-from pgpo_async.config.training import AlgorithmConfig, LearnerConfig, TrainConfig
+from pgpo_async.config.training import (
+    SHAPERS_WITHOUT_SCORER,
+    AlgorithmConfig,
+    LearnerConfig,
+    TrainConfig,
+)
 
 
 class RunConfig(Section):
@@ -46,6 +51,14 @@ class RunConfig(Section):
     def max_slots(self) -> int:
         """Admission slots: groups in flight and queued (DESIGN section 6)."""
         return (self.train.max_lag + 1) * self.train.groups_per_step
+
+    @property
+    def uses_scorers(self) -> bool:
+        """Whether groups pass a scorer; without need they go from generator to learner."""
+        algorithm = self.algorithm
+        if algorithm.proximal == "auto":
+            return algorithm.kl_coef > 0 or algorithm.shaper.name not in SHAPERS_WITHOUT_SCORER
+        return algorithm.proximal == "scored"
 
     @property
     def output_path(self) -> Path:

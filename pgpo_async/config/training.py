@@ -31,6 +31,10 @@ class DependencyConfig(Section):
     """From the sampled token alone, or the divergence over the whole vocabulary: no noise, some more time."""
 
 
+SHAPERS_WITHOUT_SCORER = frozenset({"none", "papo"})
+"""They need no pass of a scorer's."""
+
+
 class AlgorithmConfig(Section):
     """PGPO on DAPO (ALGORITHMS sections 2 to 4)."""
 
@@ -48,6 +52,8 @@ class AlgorithmConfig(Section):
     """Ratio is clipped above 1 + clip_high."""
     dual_clip: float | None = Field(default=3.0, gt=1.0)
     """Bound for negative advantages; null turns it off."""
+    proximal: Literal["auto", "scored", "interpolated"] = "auto"
+    """Where the ratio's old log-probs come from: a scorer's pass, or interpolated without one (`auto`)."""
     is_mode: Literal["truncate", "icepop", "off"] = "truncate"
     """Importance weight between behaviour and proximal policy."""
     is_cap: PositiveFloat = 2.0
@@ -58,6 +64,8 @@ class AlgorithmConfig(Section):
     """`icepop` drops weights above."""
     loss: Literal["token_mean", "sequence_mean"] = "token_mean"
     """What the loss is a mean over, across the whole optimizer step."""
+    kl_coef: NonNegativeFloat = 0.0
+    """Of the KL to the model that the run started from; above 0 each scorer holds that one, too."""
     mask_truncated: bool = False
     """Whether responses cut at max_response_tokens teach nothing: no loss, and not in its divisor (DAPO)."""
 

@@ -17,6 +17,7 @@ from pgpo_async.contracts.errors import (
     WeightError,
 )
 from pgpo_async.contracts.rollouts import (
+    REFERENCE,
     GroupHeader,
     Prompt,
     Rollout,
@@ -29,6 +30,7 @@ from pgpo_async.contracts.rollouts import (
 from pgpo_async.contracts.weights import BucketEntry, TensorEntry, WeightManifest, WeightVersion
 
 __all__ = [
+    "REFERENCE",
     "Accounting",
     "BucketEntry",
     "ConfigError",

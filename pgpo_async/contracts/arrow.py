@@ -1,6 +1,6 @@
 """Groups as Arrow record batches: one row a group, images once, one schema for wire, journal, audit log.
 
-`encode` and `decode` are inverse to the bit. A scored group is the same row with three more columns in
+`encode` and `decode` are inverse to the bit. A scored group is the same row with four more columns in
 its rollouts filled in, so one Parquet reader serves both. The schema's version rides in its metadata and
 is checked on the way in.
 """
@@ -19,10 +19,11 @@ from pgpo_async.contracts.rollouts import (
     content_hash,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SPAN = pa.struct([("version", pa.int64()), ("start", pa.int32()), ("end", pa.int32())])
 _PART = pa.struct([("name", pa.string()), ("value", pa.float64())])
+_SIGNAL = pa.struct([("name", pa.string()), ("values", pa.list_(pa.float32()))])
 _ROLLOUT = pa.struct(
     [
         ("response_token_ids", pa.list_(pa.int32())),
@@ -35,6 +36,7 @@ _ROLLOUT = pa.struct(
         ("proximal_logprobs", pa.list_(pa.float32())),
         ("dependency", pa.list_(pa.float32())),
         ("token_weights", pa.list_(pa.float32())),
+        ("signals", pa.list_(_SIGNAL)),
     ]
 )
 SCHEMA = pa.schema(
@@ -67,6 +69,9 @@ def to_record_batch(item: RolloutGroup | ScoredGroup) -> pa.RecordBatch:
             row["proximal_logprobs"] = scored.proximal_logprobs[i]
             row["dependency"] = scored.dependency[i]
             row["token_weights"] = scored.token_weights[i]
+            row["signals"] = [
+                {"name": name, "values": rows[i]} for name, rows in sorted(scored.signals.items())
+            ]
     row = {
         "group_id": group.group_id,
         "prompt_id": group.prompt.prompt_id,
@@ -133,7 +138,13 @@ def from_record_batch(batch: pa.RecordBatch, row: int = 0) -> RolloutGroup | Sco
         for name in ("proximal_logprobs", "dependency", "token_weights")
     }
     metrics = {part["name"]: part["value"] for part in cell["metrics"].as_py()}
-    return ScoredGroup(group=group, scorer_version=scorer_version, metrics=metrics, **scores)
+    return ScoredGroup(
+        group=group,
+        scorer_version=scorer_version,
+        metrics=metrics,
+        signals=_signals(rows.field("signals")),
+        **scores,
+    )
 
 
 def encode(item: RolloutGroup | ScoredGroup) -> bytes:
@@ -170,6 +181,14 @@ def _rollout_row(rollout: Rollout) -> dict[str, object]:
 
 def _parts(values: object) -> list[dict[str, object]]:
     return [{"name": name, "value": float(value)} for name, value in dict(values).items()]  # type: ignore[call-overload]
+
+
+def _signals(column: pa.ListArray) -> dict[str, tuple[Float32Array, ...]]:
+    found: dict[str, list[Float32Array]] = {}
+    for rollout in column:
+        for signal in rollout.values or ():
+            found.setdefault(signal["name"].as_py(), []).append(_float32(signal["values"]))
+    return {name: tuple(rows) for name, rows in found.items()}
 
 
 def _int32(scalar: pa.ListScalar) -> Int32Array:

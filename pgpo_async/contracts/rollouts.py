@@ -17,6 +17,10 @@ Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
 
 
+REFERENCE = "reference_logprobs"
+"""The name in `ScoredGroup.signals` of the log-probs of the model that the run started from."""
+
+
 class _ByValue:
     """Equality that looks into numpy arrays (NaN equals NaN), for frozen dataclasses."""
 
@@ -37,6 +41,8 @@ def _same(a: Any, b: Any) -> bool:
         return (
             a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
         )
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
     return bool(a == b)
@@ -168,7 +174,8 @@ class ScoredGroup(_ByValue):
     """A group after the scorer: for each rollout float32 [T] proximal log-probs, dependency, weights.
 
     `token_weights` are the shaper's factors (mass T in each rollout). `scorer_version` is the weight
-    version of both passes: sighted and blind come from one policy (DESIGN 5.4).
+    version of all passes: sighted and blind come from one policy (DESIGN 5.4). `signals` are what a shaper
+    that must see the whole batch reads later, by the names of `algorithms.shaping.Signals`.
     """
 
     group: RolloutGroup
@@ -177,11 +184,31 @@ class ScoredGroup(_ByValue):
     token_weights: tuple[Float32Array, ...]
     scorer_version: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, tuple[Float32Array, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def unscored(cls, group: RolloutGroup) -> "ScoredGroup":
+        """A group that needs no scorer: weights 1, nothing measured (nan), `scorer_version` -1."""
+        lengths = [len(rollout.response_token_ids) for rollout in group.rollouts]
+        nothing = tuple(np.full(length, np.nan, np.float32) for length in lengths)
+        return cls(
+            group=group,
+            proximal_logprobs=nothing,
+            dependency=nothing,
+            token_weights=tuple(np.ones(length, np.float32) for length in lengths),
+            scorer_version=-1,
+        )
 
     def __post_init__(self) -> None:
         lengths = [len(r.response_token_ids) for r in self.group.rollouts]
-        for name in ("proximal_logprobs", "dependency", "token_weights"):
-            got = [len(row) for row in getattr(self, name)]
+        rows = {
+            "proximal_logprobs": self.proximal_logprobs,
+            "dependency": self.dependency,
+            "token_weights": self.token_weights,
+            **self.signals,
+        }
+        for name, row in rows.items():
+            got = [len(values) for values in row]
             if got != lengths:
                 raise ValueError(f"{name} must have the response lengths {lengths}, got {got}")
 

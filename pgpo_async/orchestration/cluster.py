@@ -62,7 +62,8 @@ class Cluster:
         self._connect()
         connected()
         plan_placement(config).check(ray.cluster_resources())
-        say("starting: replay queue, weight store, rewards, scorers, learner, generators")
+        scorers = "scorers, " if config.uses_scorers else ""
+        say(f"starting: replay queue, weight store, rewards, {scorers}learner, generators")
         self._make_control(source)
         self._make_workers()
         self._wait_until_ready()
@@ -103,7 +104,7 @@ class Cluster:
         ]
         self.scorers = [
             _place(Scorer, config.scorer, f"scorer-{i}", 4).remote(f"scorer-{i}", config, run_id, **pipes)
-            for i in range(config.scorer.replicas)
+            for i in range(config.scorer.replicas if config.uses_scorers else 0)
         ]
         self.generators = [
             _place(Generator, config.generator, f"generator-{i}", 1000).remote(

@@ -83,6 +83,8 @@ def plan_placement(config: RunConfig) -> PlacementPlan:
         "learner": f"DeepSpeed ZeRO {learner.zero_stage}, {config.train.groups_per_step} groups a step",
         "reward": f"verifiers, {config.reward.timeout_s:g} s a group",
     }
+    if not config.uses_scorers:
+        del work["scorer"]
     roles = [
         RolePlan(
             role=name,

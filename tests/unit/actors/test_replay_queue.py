@@ -80,6 +80,17 @@ def test_a_group_without_signal_is_filtered_by_the_mean_of_its_key(
     assert not bench.store or disposition == "queued"
 
 
+def test_without_scoring_a_generated_group_is_ready_to_train_and_comes_back_so(make_bench):
+    bench = make_bench(scoring=False)
+    assert [bench.generate(), bench.generate()] == ["queued", "queued"]
+    assert bench.queue.lease_for_scoring("scorer", 8) == []
+    for _ in range(2):
+        ids = [lease.group_id for lease in bench.queue.lease_batch("learner", 0, 2)]
+        bench.queue.abandon(ids, "learner")
+    assert [lease.group_id for lease in bench.queue.lease_batch("learner", 0, 2)] == ids
+    assert bench.queue.ack(ids, "learner") == 2
+
+
 def test_a_filter_key_that_no_reward_has_is_an_error_and_changes_nothing(make_bench):
     bench = make_bench(group_filter=FilterConfig(key="style"))
     with pytest.raises(ValueError, match=r"filter key must be one of \['accuracy', 'reward'\], got 'style'"):

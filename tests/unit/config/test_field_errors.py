@@ -83,7 +83,22 @@ ONE_FIELD = [
     # shapers
     (
         "algorithm: {shaper: {name: pgop, params: {tau: 9}}}",
-        "c.yaml:1:28: algorithm.shaper.name: must be one of 'pgpo', 'none', got 'pgop', did you mean 'pgpo'?",
+        "c.yaml:1:28: algorithm.shaper.name: must be one of 'pgpo', 'none', 'vppo', 'papo', 'tor', 'pepo', "
+        "'module:Class', 'path/to/file.py:Class', got 'pgop', did you mean 'pgpo'?",
+    ),
+    (
+        "algorithm: {shaper: {name: 'mine.py:'}}",
+        "c.yaml:1:28: algorithm.shaper.name: must be one of 'pgpo', 'none', 'vppo', 'papo', 'tor', 'pepo', "
+        "'module:Class', 'path/to/file.py:Class', got 'mine.py:'",
+    ),
+    (
+        "algorithm: {shaper: {name: 3}}",
+        "c.yaml:1:28: algorithm.shaper.name: must be one of 'pgpo', 'none', 'vppo', 'papo', 'tor', 'pepo', "
+        "'module:Class', 'path/to/file.py:Class', got 3",
+    ),
+    (
+        "algorithm: {shaper: {name: papo, params: {etta: 0.4}}}",
+        "c.yaml:1:43: algorithm.shaper.params.etta: unknown key, did you mean `eta`?",
     ),
     (
         "algorithm: {shaper: {params: {tua: 0.4}}}",

@@ -1,9 +1,13 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from pgpo_async.algorithms.losses import policy_loss
 from pgpo_async.config.training import AlgorithmConfig
+from pgpo_async.contracts import REFERENCE, ScoredGroup, VersionSpan
 from pgpo_async.learner.batching import loss_normalizer
 from pgpo_async.learner.loss_inputs import loss_inputs, micro_batch_loss
 
@@ -104,3 +108,43 @@ def test_truncated_responses_teach_nothing_and_do_not_count_where_the_config_say
         kept = torch.tensor([1.0] * 2 + [0.0] * 6 + [1.0] * 3)
         assert full[2:8].abs().min() > 0
         torch.testing.assert_close(grads[mean], full * kept)
+
+
+def test_without_a_scorer_the_old_policy_lies_between_sampler_and_learner_by_the_tokens_age(make_group):
+    group = make_group([2, 3], [1.0, 0.0])
+    first, second = group.group.rollouts
+    spans = (VersionSpan(version=4, start=0, end=1), VersionSpan(version=6, start=1, end=3))
+    group = ScoredGroup.unscored(replace(group.group, rollouts=(first, replace(second, version_spans=spans))))
+    config = AlgorithmConfig(advantage="none")
+    inputs = loss_inputs([group], config, step=7)
+    assert inputs.lags_N.tolist() == [7, 7, 3, 1, 1]
+    behaviour_N = inputs.behaviour_logprobs_N
+    logprobs_N = (behaviour_N + 0.01).requires_grad_()
+    loss, sums = micro_batch_loss(logprobs_N, inputs, config, 5.0, interpolate=True)
+    # lag / (lag + 1) of the way: the ratio is exp(0.01 / (lag + 1)), the importance weight the rest of it.
+    ratio_N = torch.exp(0.01 / (inputs.lags_N + 1))
+    assert float(sums["ratio_sum"]) == pytest.approx(float(ratio_N.sum()), rel=1e-6)
+    assert float(loss.detach()) == pytest.approx(
+        float((-inputs.advantages_N * math.exp(0.01)).sum() / 5), rel=1e-5
+    )
+    assert torch.autograd.grad(loss, logprobs_N)[0].isfinite().all()
+
+
+def test_the_reference_kl_pulls_towards_the_first_model_and_is_told(make_group):
+    group = make_group([3, 2], [0.5, 0.5])  # no advantage: what is left is the KL
+    reference = tuple(row - 0.2 for row in group.proximal_logprobs)
+    group = replace(group, signals={REFERENCE: reference})
+    config = AlgorithmConfig(kl_coef=0.1, advantage="none")
+    inputs = loss_inputs([group], config)
+    logprobs_N = inputs.proximal_logprobs_N.clone().requires_grad_()
+    loss, sums = micro_batch_loss(logprobs_N, inputs, config, 5.0)
+    k3 = math.exp(-0.2) - 1 + 0.2
+    assert float(loss.detach()) == pytest.approx(0.1 * k3, rel=1e-4)
+    assert float(sums["reference_kl_sum"]) == pytest.approx(5 * k3, rel=1e-4)
+    # The gradient of k3 in lp is 1 - r: downhill is towards the reference, which is below.
+    (grad,) = torch.autograd.grad(loss, logprobs_N)
+    torch.testing.assert_close(grad, torch.full((5,), 0.1 * (1 - math.exp(-0.2)) / 5), rtol=1e-4, atol=0)
+    with pytest.raises(
+        ValueError, match=r"groups must hold reference_logprobs with algorithm\.kl_coef above 0"
+    ):
+        loss_inputs([make_group([1], [1.0])], AlgorithmConfig(kl_coef=0.1, advantage="none"))

@@ -3,7 +3,7 @@ import pytest
 
 from pgpo_async.config.training import AlgorithmConfig
 from pgpo_async.learner.loss_inputs import loss_inputs
-from pgpo_async.learner.step_metrics import SUM_NAMES, group_sums, largest_weight, means
+from pgpo_async.learner.step_metrics import SUM_NAMES, group_sums, largest_ratio, largest_weight, means
 
 
 def test_group_sums_give_the_means_of_the_whole_step(make_group):
@@ -32,6 +32,24 @@ def test_nothing_at_all_gives_zeros_and_no_division_by_zero():
     sums = group_sums([], loss_inputs([], AlgorithmConfig()))
     assert set(means({**dict.fromkeys(SUM_NAMES, 0.0), **sums}).values()) == {0.0}
     assert largest_weight([]) == 0.0
+
+
+def test_the_share_of_advantage_on_the_most_dependent_tenth_is_over_responses_with_an_image(make_group):
+    # 12 tokens: the top tenth is 2, weights 3 there and 1 elsewhere: 6 of 16. Advantages are equal in size.
+    group = make_group([12, 12], [1.0, 0.0], images=(b"png",))
+    for dependency, weights in zip(group.dependency, group.token_weights, strict=True):
+        weights[:] = 1.0
+        weights[np.argsort(dependency)[-2:]] = 3.0
+    hidden = make_group([4, 4], [1.0, 0.0], seed=1)
+    sums = group_sums([group, hidden], loss_inputs([group, hidden], AlgorithmConfig()))
+    found = means({**dict.fromkeys(SUM_NAMES, 0.0), **sums})
+    assert found["advantage_top_share"] == pytest.approx(6 / 16)
+
+
+def test_the_tail_of_the_importance_weights_is_the_largest_ratio(make_group):
+    group = make_group([3, 2], [1.0, 0.0])
+    group.proximal_logprobs[1][0] = group.group.rollouts[1].behaviour_logprobs[0] + np.log(7.0)
+    assert largest_ratio(loss_inputs([group], AlgorithmConfig())) == pytest.approx(7.0, rel=1e-5)
 
 
 def test_dependency_that_was_not_measured_does_not_count(make_group):
