@@ -1,8 +1,9 @@
-"""The scorer actor: sighted and blind passes of every group, and from them its token weights.
+"""The scorer actor: the passes over every group that its shaper needs, and from them its token weights.
 
 Sighted log-probs are the proximal policy of the decoupled loss; sighted against blind is the visual
-dependency S_t. Both passes run on one set of weights, never on vLLM's numbers (DESIGN 5.4). A threaded Ray
-actor: `run` owns the model, `status` and `stop` answer beside it. Made and watched by `orchestration`.
+dependency S_t. All passes run on one set of weights, never on vLLM's numbers (DESIGN 5.4), but that of the
+reference KL. A threaded Ray actor: `run` owns the models, `status` and `stop` answer beside it. Made and
+watched by `orchestration`.
 """
 
 import os
@@ -15,18 +16,18 @@ import ray
 import torch
 
 from pgpo_async.actors.mismatch import MismatchMeter
+from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import check_known, stage_newest
-from pgpo_async.algorithms.rows import pad_rows, row_mask, unpad_rows
-from pgpo_async.algorithms.shaping import Signals, make_shaper
-from pgpo_async.algorithms.visual_dependency import exact_visual_dependency, token_visual_dependency
+from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
 from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.policy.inputs import Collator, prompt_group
 from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
-from pgpo_async.policy.passes import GroupScores, Passes, score_groups
+from pgpo_async.policy.model import PolicyModel
+from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
 from pgpo_async.policy.weight_files import read_version
 
 POLL_S = 2.0
@@ -50,10 +51,12 @@ class Scorer:
         self._num_updates = 0
         self._mismatch = MismatchMeter()
         self._shaper = make_shaper(config.algorithm.shaper.name, **config.algorithm.shaper.parameters())
-        self._passes: Passes = "sighted"
-        if "blind" in self._shaper.needs:
-            exact = config.algorithm.dependency.estimator == "exact"
-            self._passes = "exact" if exact else "sighted_blind"
+        self._wanted = Wanted.by(
+            self._shaper,
+            exact=config.algorithm.dependency.estimator == "exact",
+            measure=config.algorithm.dependency.measure == "always",
+            seed=config.seed,
+        )
 
     def start(self) -> None:
         """Load the model onto this actor's device."""
@@ -63,16 +66,21 @@ class Scorer:
         path = resolve_model_path(model.path)
         processor = load_processor(path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self._policy = load_policy(
+        self._policy = self._load_policy(path)
+        # What the run started from; it never loads a version.
+        self._reference = self._load_policy(path) if self._config.algorithm.kl_coef > 0 else None
+        self._collate = Collator(processor, self._policy.config)
+        self._waiting_for = "run"
+
+    def _load_policy(self, path: str) -> PolicyModel:
+        model = self._config.model
+        return load_policy(
             path,
             dtype=model.dtype,
             device=self._device,
             train_vision_tower=False,
             attention=model.attention,
         )
-        self._policy.eval()
-        self._collate = Collator(processor, self._policy.config)
-        self._waiting_for = "run"
 
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
@@ -120,33 +128,33 @@ class Scorer:
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """Score groups in shared passes, with the weights loaded now."""
-        results = score_groups(
-            self._policy,
+        results = self._passes(self._policy, groups, self._wanted)
+        rows: list[GroupScores | None] = [None] * len(groups)
+        if self._reference is not None:
+            rows = list(self._passes(self._reference, groups, Wanted()))
+        self._mismatch.add(groups, [row for result in results for row in result.sighted], self._version)
+        return [
+            scored_group(
+                group,
+                scores,
+                self._shaper,
+                version=self._version,
+                progress=min(1.0, self._version / self._config.train.num_steps),
+                reference=None if reference is None else reference.sighted,
+            )
+            for group, scores, reference in zip(groups, results, rows, strict=True)
+        ]
+
+    def _passes(
+        self, policy: PolicyModel, groups: Sequence[RolloutGroup], wanted: Wanted
+    ) -> list[GroupScores]:
+        return score_groups(
+            policy,
             self._collate,
             [prompt_group(group) for group in groups],
             pass_tokens=self._config.scorer.pass_tokens,
-            passes=self._passes,
+            passes=wanted,
             temperature=self._config.generation.temperature,
-        )
-        self._mismatch.add(groups, [row for result in results for row in result.sighted], self._version)
-        return [self._scored(group, result) for group, result in zip(groups, results, strict=True)]
-
-    def _scored(self, group: RolloutGroup, scores: GroupScores) -> ScoredGroup:
-        lengths = [len(row) for row in scores.sighted]
-        mask_BT = row_mask(lengths)
-        dependency_BT = _dependency(scores, mask_BT)
-        has_image_B = torch.full((len(lengths),), bool(group.prompt.images))
-        shaped = self._shaper.shape(
-            Signals(mask_BT=mask_BT, has_image_B=has_image_B, dependency_BT=dependency_BT)
-        )
-        seen_BT = torch.full(mask_BT.shape, torch.nan) if dependency_BT is None else dependency_BT
-        return ScoredGroup(
-            group=group,
-            proximal_logprobs=scores.sighted,
-            dependency=unpad_rows(seen_BT, lengths),
-            token_weights=unpad_rows(shaped.weights_BT, lengths),
-            scorer_version=self._version,
-            metrics={name: float(value) for name, value in shaped.metrics.items()},
         )
 
     def load_newest(self) -> int:
@@ -188,13 +196,3 @@ class Scorer:
 
 def _unscored(item: RolloutGroup | ScoredGroup) -> RolloutGroup:
     return item.group if isinstance(item, ScoredGroup) else item
-
-
-def _dependency(scores: GroupScores, mask_BT: torch.Tensor) -> torch.Tensor | None:
-    if scores.kl is not None:
-        return exact_visual_dependency(pad_rows(scores.kl, mask_BT), mask_BT)
-    if scores.blind is None:
-        return None
-    return token_visual_dependency(
-        pad_rows(scores.sighted, mask_BT), pad_rows(scores.blind, mask_BT), mask_BT
-    )

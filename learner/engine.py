@@ -8,12 +8,10 @@ publication. Everything here runs in one thread of one process; every rank must 
 same order, since they are collective.
 """
 
-import time
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config import RunConfig
@@ -22,13 +20,14 @@ from pgpo_async.learner.activity import Activity
 from pgpo_async.learner.batch_shaping import shape_batch
 from pgpo_async.learner.deepspeed_config import deepspeed_config
 from pgpo_async.learner.distributed import agree, import_deepspeed
-from pgpo_async.learner.loss_inputs import micro_batch_loss
-from pgpo_async.learner.micro_batches import MicroBatch, StepWork, plan_step, stand_in
+from pgpo_async.learner.grad_variance import GradVariance
+from pgpo_async.learner.micro_batches import StepWork, plan_step
+from pgpo_async.learner.passes import MicroBatchPasses, StepMeters, masked_view
 from pgpo_async.learner.schedule import learning_rate
 from pgpo_async.learner.step_metrics import StepSums, means
-from pgpo_async.policy.inputs import Collator, PolicyInputs
+from pgpo_async.learner.timer import PhaseTimer
+from pgpo_async.policy.inputs import Collator
 from pgpo_async.policy.loading import load_policy, load_processor
-from pgpo_async.policy.logprobs import TokenScores
 from pgpo_async.policy.model import PolicyModel
 
 
@@ -56,9 +55,9 @@ class LearnerEngine:
         self._collator = Collator(self.processor, self.policy.config)
         shaper = config.algorithm.shaper
         self._shaper = make_shaper(shaper.name, **shaper.parameters())
-        self._stand_in = stand_in(self._collator, self.policy.config).to(device)
         self.activity.set("starting DeepSpeed")
         self.deepspeed = self._start_deepspeed()
+        self._passes = MicroBatchPasses(self.deepspeed, self._shaper, config, self._collator, device)
         self.activity.set("idle")
 
     @property
@@ -74,7 +73,13 @@ class LearnerEngine:
     def plan(self, batch: TrainBatch) -> StepWork:
         """Check and cut this rank's batch. Local; raises ValueError, see `plan_step`."""
         self.activity.set(f"plan of step {batch.step}")
-        return plan_step(batch, self.config, self._collator, pair_cost=self.policy.work.pair_cost)
+        return plan_step(
+            batch,
+            self.config,
+            self._collator,
+            pair_cost=self.policy.work.pair_cost,
+            num_passes=self._passes.num_passes,
+        )
 
     def train_step(self, work: StepWork | None, problem: str = "no work") -> dict[str, float]:
         """One optimizer step over all ranks; collective.
@@ -89,12 +94,13 @@ class LearnerEngine:
         """
         num_micro_batches = self._agree(work, problem)
         assert work is not None
-        timer, sums = _Timer(self.device), StepSums(self.device)
+        timer, meters = PhaseTimer(self.device), self._meters(work.step)
         work, shaped = self._shaped(work)
-        sums.add(work.sums)
-        failure = self._accumulate(work, num_micro_batches, timer, sums)
+        meters.sums.add(work.sums)
+        failure = self._accumulate(work, num_micro_batches, timer, meters)
         self.activity.set("adding up metrics")
-        totals = sums.over_ranks()
+        totals = meters.sums.over_ranks()
+        variance = meters.variance.over_ranks() if meters.variance is not None else {}
         update = self._update(work.step, timer)
         self.activity.set("idle")
         if failure is not None:
@@ -104,8 +110,16 @@ class LearnerEngine:
             **update,
             **timer.seconds,
             **shaped,
+            **variance,
             "num_micro_batches": float(num_micro_batches),
         }
+
+    def _meters(self, step: int) -> StepMeters:
+        every = self.config.train.diagnostics_every
+        if not every or step % every:
+            return StepMeters(sums=StepSums(self.device))
+        hidden_size = self.policy.config.get_text_config().hidden_size
+        return StepMeters(sums=StepSums(self.device), variance=GradVariance(hidden_size, self.device))
 
     def _shaped(self, work: StepWork) -> tuple[StepWork, dict[str, float]]:
         """The work with its final token weights, and what is known of those of all ranks; collective."""
@@ -134,9 +148,11 @@ class LearnerEngine:
             raise LeaseError("step dropped before it began: " + "; ".join(problems))
         return int(largest[0])
 
-    def _accumulate(self, work: StepWork, count: int, timer: "_Timer", sums: StepSums) -> Exception | None:
+    def _accumulate(
+        self, work: StepWork, count: int, timer: PhaseTimer, meters: StepMeters
+    ) -> Exception | None:
         """Forward and backward passes; returns what kept this rank from making its inputs, if anything."""
-        collated = work.collated(self._collator)
+        collated = work.collated(self._collator, masked_view(self._shaper), self.config.seed)
         failure: Exception | None = None
         for number in range(count):
             where = f"of micro-batch {number + 1} of {count} in step {work.step}"
@@ -149,9 +165,9 @@ class LearnerEngine:
             self.deepspeed.set_gradient_accumulation_boundary(number == count - 1)
             self.activity.set(f"forward pass {where}")
             if mine is None:
-                loss = self._no_loss() * (1.0 if failure is None else torch.nan)
+                loss = self._passes.no_loss() * (1.0 if failure is None else torch.nan)
             else:
-                loss = self._loss(*mine, work.batch.normalizer, sums)
+                loss = self._passes.loss(mine, work.batch.normalizer, meters)
             timer.lap("forward_s")
             self.activity.set(f"backward pass {where}")
             # DeepSpeed takes the mean over ranks; the normalizer already counts all of them.
@@ -159,26 +175,7 @@ class LearnerEngine:
             timer.lap("backward_s")
         return failure
 
-    def _no_loss(self) -> Tensor:
-        nothing: Tensor = self.deepspeed(self._stand_in, self.config.generation.temperature).logprobs.sum()
-        return nothing * 0.0
-
-    def _loss(self, batch: MicroBatch, inputs: PolicyInputs, normalizer: float, sums: StepSums) -> Tensor:
-        temperature = self.config.generation.temperature
-        scores: TokenScores = self.deepspeed(inputs.to(self.device), temperature, entropy=True)
-        loss, token_sums = micro_batch_loss(
-            scores.logprobs,
-            batch.loss_inputs.to(self.device),
-            self.config.algorithm,
-            normalizer,
-            interpolate=not self.config.uses_scorers,
-            terms=self._shaper.loss_terms,
-        )
-        assert scores.entropy is not None
-        sums.add({"loss": loss, "entropy_sum": scores.entropy.sum(), **token_sums})
-        return loss
-
-    def _update(self, step: int, timer: "_Timer") -> dict[str, float]:
+    def _update(self, step: int, timer: PhaseTimer) -> dict[str, float]:
         self.activity.set(f"update of step {step}")
         rate = learning_rate(step, self.config.learner.optimizer, self.config.train.num_steps)
         for group in self._optimizer.param_groups:
@@ -211,19 +208,3 @@ class LearnerEngine:
             model=self.policy, optimizer=self._optimizer, config=settings, dist_init_required=False
         )
         return engine
-
-
-class _Timer:
-    """Seconds by phase, added up. On a GPU a lap waits for what it launched, or it would measure nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.seconds = dict.fromkeys(("forward_s", "backward_s", "optimizer_s"), 0.0)
-        self._last_s = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        now_s = time.perf_counter()
-        self.seconds[phase] += now_s - self._last_s
-        self._last_s = now_s

@@ -26,6 +26,8 @@ from pgpo_async.contracts import REFERENCE, Rollout, ScoredGroup
 class LossInputs:
     """float32 [N] each; no gradient. `lags_N` are optimizer steps since each token's version.
 
+    `advantages_N` are shaped, `plain_advantages_N` are not.
+
     `scales_N` makes the token loss the wanted mean: 1 for `token_mean`, 1 / T for `sequence_mean`, 0 for a
     response that is left out.
     """
@@ -35,6 +37,7 @@ class LossInputs:
     behaviour_logprobs_N: Tensor
     lags_N: Tensor
     advantages_N: Tensor
+    plain_advantages_N: Tensor
     scales_N: Tensor
     reference_logprobs_N: Tensor | None = None
 
@@ -58,6 +61,7 @@ class LossInputs:
             behaviour_logprobs_N=change(self.behaviour_logprobs_N),
             lags_N=change(self.lags_N),
             advantages_N=change(self.advantages_N),
+            plain_advantages_N=change(self.plain_advantages_N),
             scales_N=change(self.scales_N),
             reference_logprobs_N=None
             if self.reference_logprobs_N is None
@@ -82,12 +86,14 @@ def loss_inputs(groups: Sequence[ScoredGroup], algorithm: AlgorithmConfig, *, st
     scales_B = torch.ones(len(lengths)) if algorithm.loss == "token_mean" else 1.0 / length_B.clamp(min=1)
     if algorithm.mask_truncated:
         scales_B = scales_B * torch.tensor([float(not rollout.truncated) for rollout in rollouts])
+    plain_advantages_N = advantages_B.repeat_interleave(length_B)
     return LossInputs(
         lengths=lengths,
         proximal_logprobs_N=_flat([row for scored in groups for row in scored.proximal_logprobs]),
         behaviour_logprobs_N=_flat([rollout.behaviour_logprobs for rollout in rollouts]),
         lags_N=_flat([_lags(rollout, step) for rollout in rollouts]),
-        advantages_N=advantages_B.repeat_interleave(length_B) * weights_N,
+        advantages_N=plain_advantages_N * weights_N,
+        plain_advantages_N=plain_advantages_N,
         scales_N=scales_B.repeat_interleave(length_B),
         reference_logprobs_N=_flat(_reference_rows(groups)) if algorithm.kl_coef > 0 else None,
     )

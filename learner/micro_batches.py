@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pgpo_async.algorithms.shaping import ImageMasking
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import TrainBatch
 from pgpo_async.learner.loss_inputs import LossInputs, loss_inputs
@@ -31,6 +32,15 @@ class MicroBatch:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Collated:
+    """A micro-batch as the model takes it; `masked` with cells of its images black, where a loss reads it."""
+
+    batch: MicroBatch
+    inputs: PolicyInputs
+    masked: PolicyInputs | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class StepWork:
     """What one rank trains in a step, on the host."""
 
@@ -46,14 +56,22 @@ class StepWork:
         """Optimizer steps before this one."""
         return self.batch.step
 
-    def collated(self, collator: Collator) -> Iterator[tuple[MicroBatch, PolicyInputs]]:
+    def collated(self, collator: Collator, masking: ImageMasking | None, seed: int) -> Iterator[Collated]:
         """The micro-batches with their model inputs, the next being made while one is used."""
-        jobs = (partial(collator, batch.groups, dummy_image=True) for batch in self.micro_batches)
-        return zip(self.micro_batches, ahead(jobs), strict=True)
+
+        def collate(batch: MicroBatch) -> Collated:
+            masked = None
+            if masking is not None:
+                masked = collator(batch.groups, view="masked", masking=masking, seed=seed, dummy_image=True)
+            return Collated(batch=batch, inputs=collator(batch.groups, dummy_image=True), masked=masked)
+
+        return ahead(partial(collate, batch) for batch in self.micro_batches)
 
 
-def plan_step(batch: TrainBatch, config: RunConfig, collator: Collator, *, pair_cost: float) -> StepWork:
-    """Plan a batch, which may hold no group.
+def plan_step(
+    batch: TrainBatch, config: RunConfig, collator: Collator, *, pair_cost: float, num_passes: int = 1
+) -> StepWork:
+    """Plan a batch, which may hold no group; a micro-batch's tokens are those of all its `num_passes`.
 
     Raises ValueError for a normalizer that is not positive, or groups that `loss_inputs` or
     `Collator.check` refuse.
@@ -66,7 +84,7 @@ def plan_step(batch: TrainBatch, config: RunConfig, collator: Collator, *, pair_
     inputs = loss_inputs(batch.groups, config.algorithm, step=batch.step)
     firsts = np.cumsum([0, *(len(group.responses) for group in groups)])
     sizes = [GroupSize(prompt=len(g.prompt_token_ids), responses=g.response_lengths) for g in groups]
-    plan = pack(sizes, config.learner.micro_batch_tokens, pair_cost=pair_cost)
+    plan = pack(sizes, max(1, config.learner.micro_batch_tokens // num_passes), pair_cost=pair_cost)
     return StepWork(
         batch=batch,
         micro_batches=tuple(

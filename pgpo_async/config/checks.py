@@ -1,7 +1,7 @@
 """What is wrong, or only doubtful, in the combination of several fields. Called by `schema.RunConfig`.
 
-A `Problem` names every field it depends on, the one to blame first: `load` shows it where one of them was
-written, and drops it where one of them is wrong in itself, for then the combination says nothing.
+A `Problem` names every field it depends on, the one to blame first: `validation` shows it where one of them
+was written, and drops it where one of them is wrong in itself, for then the combination says nothing.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgpo_async.config.issues import Path
-from pgpo_async.config.training import SHAPERS_WITHOUT_SCORER
 
 if TYPE_CHECKING:
     from pgpo_async.config.pipeline import RoleConfig
@@ -105,20 +104,14 @@ def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
             "generation.group_size",
             "algorithm.advantage",
         )
-    if algorithm.proximal == "interpolated" and algorithm.shaper.name not in SHAPERS_WITHOUT_SCORER:
-        yield _problem(
-            f"must be 'auto' or 'scored' with algorithm.shaper.name {algorithm.shaper.name!r}, which needs a "
-            "scorer's passes, got 'interpolated'",
-            "algorithm.proximal",
-            "algorithm.shaper.name",
-        )
-    if algorithm.proximal == "interpolated" and algorithm.kl_coef > 0:
-        yield _problem(
-            f"must be 'auto' or 'scored' with algorithm.kl_coef {algorithm.kl_coef}, whose pass is a "
-            "scorer's, got 'interpolated'",
-            "algorithm.proximal",
-            "algorithm.kl_coef",
-        )
+    if algorithm.proximal == "interpolated":
+        for field, value in algorithm.scorer_reasons.items():
+            yield _problem(
+                f"must be 'auto' or 'scored' with algorithm.{field} {value}, which asks for a scorer, "
+                "got 'interpolated'",
+                "algorithm.proximal",
+                f"algorithm.{field}",
+            )
     buffer, longest = config.reward.overlong_buffer_tokens, config.generation.max_response_tokens
     if buffer > longest:
         yield _problem(

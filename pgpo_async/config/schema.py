@@ -16,12 +16,7 @@ from pgpo_async.config.pipeline import (
     ScorerConfig,
     WeightsConfig,
 )
-from pgpo_async.config.training import (
-    SHAPERS_WITHOUT_SCORER,
-    AlgorithmConfig,
-    LearnerConfig,
-    TrainConfig,
-)
+from pgpo_async.config.training import AlgorithmConfig, LearnerConfig, TrainConfig
 
 
 class RunConfig(Section):
@@ -56,9 +51,7 @@ class RunConfig(Section):
     def uses_scorers(self) -> bool:
         """Whether groups pass a scorer; without need they go from generator to learner."""
         algorithm = self.algorithm
-        if algorithm.proximal == "auto":
-            return algorithm.kl_coef > 0 or algorithm.shaper.name not in SHAPERS_WITHOUT_SCORER
-        return algorithm.proximal == "scored"
+        return algorithm.proximal == "scored" or bool(algorithm.scorer_reasons)
 
     @property
     def output_path(self) -> Path:

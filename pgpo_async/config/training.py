@@ -29,6 +29,8 @@ class DependencyConfig(Section):
 
     estimator: Literal["k3", "exact"] = "k3"
     """From the sampled token alone, or the divergence over the whole vocabulary: no noise, some more time."""
+    measure: Literal["needed", "always"] = "needed"
+    """`always`: also for a shaper that does not read it, for the metrics; costs a scorer's two passes."""
 
 
 SHAPERS_WITHOUT_SCORER = frozenset({"none", "papo"})
@@ -68,6 +70,18 @@ class AlgorithmConfig(Section):
     """Of the KL to the model that the run started from; above 0 each scorer holds that one, too."""
     mask_truncated: bool = False
     """Whether responses cut at max_response_tokens teach nothing: no loss, and not in its divisor (DAPO)."""
+
+    @property
+    def scorer_reasons(self) -> dict[str, str]:
+        """The fields, by their names in this section, that ask for a scorer's passes, and what they say."""
+        reasons = {}
+        if self.shaper.name not in SHAPERS_WITHOUT_SCORER:
+            reasons["shaper.name"] = repr(self.shaper.name)
+        if self.kl_coef > 0:
+            reasons["kl_coef"] = f"{self.kl_coef:g}"
+        if self.dependency.measure == "always":
+            reasons["dependency.measure"] = "'always'"
+        return reasons
 
 
 class OptimizerConfig(Section):
@@ -123,3 +137,5 @@ class TrainConfig(Section):
     """Steps between checkpoints; 0 saves at the end only."""
     batch_timeout_s: PositiveFloat = 900.0
     """Longest the learner waits for a batch before the run ends with what it waited for."""
+    diagnostics_every: NonNegativeInt = 10
+    """Steps between estimates of the gradient's variance; each costs one more pass of the output layer."""

@@ -1,8 +1,10 @@
-"""What can be known to be wrong before anything is started or written: missing models and data."""
+"""What can be known to be wrong before anything is started or written: missing models, data, methods."""
 
 from collections.abc import Callable
 
+from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
+from pgpo_async.config.shapers import ShaperConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.data.sources import open_source
 from pgpo_async.policy.loading import resolve_model_path
@@ -14,6 +16,9 @@ def check_inputs(config: RunConfig) -> None:
         "model.path": lambda: resolve_model_path(config.model.path),
         "data.source": lambda: open_source(config.data.source, split="train", seed=config.data.seed),
     }
+    shaper = config.algorithm.shaper
+    if ":" in shaper.name:  # the config has checked the parameters of the others
+        checks["algorithm.shaper"] = lambda: _own_shaper(shaper)
     if config.evaluation.num_prompts:
         checks["evaluation.source"] = lambda: open_source(
             config.evaluation.source, split="heldout", seed=config.data.seed
@@ -26,3 +31,10 @@ def check_inputs(config: RunConfig) -> None:
             issues += [issue if field in issue else f"{field}: {issue}" for issue in error.issues]
     if issues:
         raise ConfigError(issues)
+
+
+def _own_shaper(shaper: ShaperConfig) -> None:
+    try:
+        make_shaper(shaper.name, **shaper.parameters())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from pgpo_async.policy.decoding import decode_image, image_size
@@ -23,6 +24,7 @@ __all__ = [
     "dummy_pixels",
     "image_grid",
     "image_size",
+    "patches_of",
     "preprocess",
 ]
 
@@ -57,8 +59,13 @@ def image_grid(image_processor: Any, data: bytes) -> Grid:
 
 
 def preprocess(image_processor: Any, images: Sequence[bytes]) -> PixelBatch:
-    """Patches of one or more images, in order."""
-    features = image_processor(images=[decode_image(data) for data in images], return_tensors="pt")
+    """Patches of one or more encoded images, in order."""
+    return patches_of(image_processor, [decode_image(data) for data in images])
+
+
+def patches_of(image_processor: Any, images: Sequence[Image.Image]) -> PixelBatch:
+    """Patches of one or more decoded images, in order."""
+    features = image_processor(images=list(images), return_tensors="pt")
     return PixelBatch(pixel_values=features["pixel_values"], grids=features["image_grid_thw"])
 
 

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from pgpo_async.algorithms.shaping.interface import ImageMasking
 from pgpo_async.contracts.rollouts import Int32Array
 from pgpo_async.policy.batch import PolicyInputs
 from pgpo_async.policy.groups import PromptGroup, prompt_group
 from pgpo_async.policy.images import PixelBatch, dummy_pixels
 from pgpo_async.policy.prompts import Int64Array, ModelPrompt, PromptReader
 from pgpo_async.policy.segments import plan_segments
+from pgpo_async.policy.views import Look, View
 
-__all__ = ["Collator", "PolicyInputs", "PromptGroup", "prompt_group"]
+__all__ = ["Collator", "PolicyInputs", "PromptGroup", "View", "prompt_group"]
 
 
 class Collator:
@@ -27,21 +29,34 @@ class Collator:
         self._reader = PromptReader(processor, config)
 
     def __call__(
-        self, groups: Sequence[PromptGroup], *, blind: bool = False, dummy_image: bool = False
+        self,
+        groups: Sequence[PromptGroup],
+        *,
+        view: View = "sighted",
+        blind: bool = False,
+        masking: ImageMasking | None = None,
+        seed: int = 0,
+        dummy_image: bool = False,
     ) -> PolicyInputs:
-        """Collate at least one group.
+        """Collate at least one group; in every view the same responses come in the same order.
 
-        `blind` drops the image tokens and keeps all other tokens' positions. `dummy_image` gives the vision
-        tower something to run on where no group has an image, so that all ranks run the same collectives;
-        no result depends on it.
+        `blind` is short for the view of that name. `masking` and `seed` are read by the view `masked`: a mask
+        depends on the seed, the prompt's key, which of its images it lies on, and with
+        `masking.per_response` the response's number; not on what else is in the batch. Then each response
+        has a prompt of its own in the row, and shares none. `dummy_image` gives the vision tower something
+        to run on where no pixels are shown, so that all ranks run the same collectives; no result depends
+        on it.
 
-        Raises ValueError, see `check`, and if there is no group or an image cannot be read.
+        Raises ValueError, see `check`, and if there is no group, an image cannot be read, the view `masked`
+        comes without `masking`, or `no_image` leaves nothing of a prompt.
         """
         if not groups:
             raise ValueError("groups must hold at least one group, got none")
         for group in groups:
             self._check_responses(group.responses)
-        prompts, pixels = self._reader.read(groups, blind=blind)
+        look = Look(view="blind" if blind else view, masking=masking, seed=seed)
+        groups = [group.select(part) for group in groups for part in self.sharing(group, look)]
+        prompts, pixels = self._reader.read(groups, look)
         if pixels is None and dummy_image:
             pixels = dummy_pixels(self._reader.image_processor)
         return _assemble(groups, prompts, pixels)
@@ -53,20 +68,27 @@ class Collator:
         an image token, an image has no readable header, or placeholders do not fit the images.
         """
         self._check_responses(group.responses)
-        self._reader.read([group], blind=True)
+        self._reader.read([group], Look(view="blind"))
 
-    def num_prompt_tokens(self, group: PromptGroup, *, blind: bool = False) -> int:
-        """Prompt tokens that the text model works on."""
-        dropped = self.num_image_tokens(group) if blind else 0
-        return len(group.prompt_token_ids) - dropped
+    def sharing(self, group: PromptGroup, look: Look) -> list[tuple[int, ...]]:
+        """Which of a group's responses share a prompt in the row: all, or where masks differ, each alone."""
+        everything = tuple(range(len(group.responses)))
+        if not (look.parts_responses and group.images and everything):
+            return [everything]
+        return [(i,) for i in everything]
+
+    def num_prompt_tokens(self, group: PromptGroup, *, view: View = "sighted", blind: bool = False) -> int:
+        """Prompt tokens that the text model works on, in a view (`blind`: in that one)."""
+        kept = self._reader.tokens.kept(group.prompt_token_ids, "blind" if blind else view)
+        return int(kept.sum())
 
     def num_image_tokens(self, group: PromptGroup) -> int:
         """Image tokens of the prompt."""
-        return int((group.prompt_token_ids == self._reader.placeholders[0]).sum())
+        return int((group.prompt_token_ids == self._reader.tokens.image).sum())
 
     def _check_responses(self, responses: Sequence[Int32Array]) -> None:
         token_ids = _joined(responses)
-        for token in self._reader.placeholders:
+        for token in self._reader.tokens.placeholders:
             if (token_ids == token).any():
                 raise ValueError(f"responses must not hold the image or video placeholder, got token {token}")
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pgpo_async.policy.nucleus import nucleus_scores
 from pgpo_async.policy.vocabulary import (
     RunningSoftmax,
     SliceLogits,
@@ -27,18 +28,30 @@ MIN_WIDTH = 512
 
 
 class TokenScores(NamedTuple):
-    """float32 [N] each, nats. `entropy` is that of the whole distribution; None where not asked for."""
+    """float32 [N] each, nats; None where not asked for. `entropy` is that of the distribution or its nucleus.
+
+    `similarity` is `similarity.ImageSimilarity`'s, a cosine; the head leaves it out. `readout` [N, H] is
+    dlp / dh * h, h the final norm's output: the gradient of each log-prob to the logarithm of that norm's
+    weights.
+    """
 
     logprobs: Tensor
     entropy: Tensor | None
+    similarity: Tensor | None = None
+    readout: Tensor | None = None
 
 
 class DivergenceScores(NamedTuple):
-    """float32 [N] each, nats: log-probs of the targets in both passes, and KL(sighted || blind)."""
+    """float32 [N] each, nats: log-probs of the targets in both passes, and KL(sighted || blind).
+
+    `entropy` and `similarity` of the sighted pass, as in `TokenScores`.
+    """
 
     sighted_logprobs: Tensor
     blind_logprobs: Tensor
     kl: Tensor
+    entropy: Tensor | None = None
+    similarity: Tensor | None = None
 
 
 class LogProbHead(nn.Linear):
@@ -67,28 +80,71 @@ class LogProbHead(nn.Linear):
         temperature: float = 1.0,
         *,
         entropy: bool = False,
+        entropy_top_p: float = 1.0,
         blind_hidden: Tensor | None = None,
+        readout: bool = False,
     ) -> Any:
         """Logits of `hidden` without targets, `TokenScores` with them, `DivergenceScores` with both passes.
 
-        `hidden` and `blind_hidden` [N, H], `target_ids` int64 [N]; of softmax(logits / temperature).
-        `DivergenceScores` have no gradient.
+        `hidden` and `blind_hidden` [N, H], `target_ids` int64 [N]; of softmax(logits / temperature). With
+        `entropy_top_p` below 1 the entropy is that of the nucleus, and nothing has a gradient;
+        `DivergenceScores` have none either. `readout` costs one more pass forward and backward and is for
+        `TokenScores` with a gradient. Raises ValueError if `entropy_top_p` is not in (0, 1].
         """
         if target_ids is None:
             return super().forward(hidden)
+        if not 0 < entropy_top_p <= 1:
+            raise ValueError(f"entropy_top_p must be in (0, 1], got {entropy_top_p}")
         if blind_hidden is not None:
-            return self._divergence(hidden, blind_hidden, target_ids, temperature)
+            divergence = self._divergence(hidden, blind_hidden, target_ids, temperature)
+            if not entropy:
+                return divergence
+            # No method asks for both; where one does, the sighted logits are computed again.
+            with torch.no_grad():
+                scores = self(hidden, target_ids, temperature, entropy=True, entropy_top_p=entropy_top_p)
+            return divergence._replace(entropy=scores.entropy)
+        if entropy and entropy_top_p < 1:
+            return TokenScores(
+                *nucleus_scores(
+                    hidden,
+                    self.weight,
+                    self.bias,
+                    target_ids,
+                    temperature=temperature,
+                    top_p=entropy_top_p,
+                    elements=self._elements,
+                )
+            )
+        logprobs, entropies = self._scan(hidden, self.weight, target_ids, temperature, entropy)
+        sensitivity = self._readout(hidden, target_ids, temperature) if readout else None
+        return TokenScores(logprobs, entropies if entropy else None, readout=sensitivity)
+
+    def _scan(
+        self, hidden_NH: Tensor, weight: Tensor, target_ids_N: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
         scan: Any = _Scan.apply
-        scores = scan(
-            hidden, self.weight, self.bias, target_ids, temperature, entropy, self._width(len(hidden))
+        width = self._width(len(hidden_NH))
+        scores: tuple[Tensor, Tensor] = scan(
+            hidden_NH, weight, self.bias, target_ids_N, temperature, entropy, width
         )
-        return TokenScores(scores[0], scores[1] if entropy else None)
+        return scores
+
+    def _readout(self, hidden_NH: Tensor, target_ids_N: Tensor, temperature: float) -> Tensor:
+        # Inside the module's own call, where ZeRO 3 has the weight gathered.
+        with torch.enable_grad():
+            leaf_NH = hidden_NH.detach().requires_grad_()
+            logprobs_N, _ = self._scan(leaf_NH, self.weight.detach(), target_ids_N, temperature, False)
+            (gradient_NH,) = torch.autograd.grad(logprobs_N.sum(), leaf_NH)
+        return gradient_NH.float() * leaf_NH.detach().float()
+
+    @property
+    def _elements(self) -> int:
+        if self.slice_elements is not None:
+            return self.slice_elements
+        return SLICE_ELEMENTS.get(self.weight.device.type, SLICE_ELEMENTS["cuda"])
 
     def _width(self, num_tokens: int) -> int:
-        elements = self.slice_elements
-        if elements is None:
-            elements = SLICE_ELEMENTS.get(self.weight.device.type, SLICE_ELEMENTS["cuda"])
-        return min(self.out_features, max(MIN_WIDTH, elements // max(1, num_tokens)))
+        return min(self.out_features, max(MIN_WIDTH, self._elements // max(1, num_tokens)))
 
     @torch.no_grad()
     def _divergence(

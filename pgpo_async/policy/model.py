@@ -6,6 +6,7 @@ that hold them. Made by `loading.load_policy`; called by `passes` (scorer) and t
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from pgpo_async.policy.batch import PolicyInputs
 from pgpo_async.policy.flops import model_work
 from pgpo_async.policy.kernels import AttentionKernel
 from pgpo_async.policy.logprobs import DivergenceScores, LogProbHead, TokenScores
+from pgpo_async.policy.similarity import ImageSimilarity
 
 
 class PolicyModel(nn.Module):
@@ -45,21 +47,32 @@ class PolicyModel(nn.Module):
         temperature: float = 1.0,
         *,
         entropy: bool = False,
+        entropy_top_p: float = 1.0,
+        similarity: bool = False,
         blind_inputs: PolicyInputs | None = None,
+        readout: bool = False,
     ) -> TokenScores | DivergenceScores:
         """Log-probs of all response tokens, flat, in the collator's order; `inputs.split` cuts them.
 
         They are of softmax(logits / temperature). Inputs are on the model's device. With `entropy` the
-        entropy of each token's distribution too. With `blind_inputs`, the same groups collated blind, both
-        passes' log-probs and their divergence over the whole vocabulary, without gradient.
+        entropy of each token's distribution too, or with `entropy_top_p` below 1 of its likeliest tokens
+        with that much probability, and then nothing has a gradient. With `similarity` that of each token's
+        hidden states with its images' (`similarity.ImageSimilarity`). With `blind_inputs`, the same groups
+        collated blind, both passes' log-probs and their divergence over the whole vocabulary, without
+        gradient. `readout`: see `TokenScores`. Raises ValueError if `entropy_top_p` is not in (0, 1].
         """
-        head, predictors_NH = self.model.lm_head, self._predictors(inputs)
-        if blind_inputs is None:
-            scores: TokenScores = head(predictors_NH, inputs.target_ids, temperature, entropy=entropy)
-            return scores
-        blind_NH = self._predictors(blind_inputs)
-        both: DivergenceScores = head(predictors_NH, inputs.target_ids, temperature, blind_hidden=blind_NH)
-        return both
+        alike = ImageSimilarity(inputs) if similarity else None
+        predictors_NH = self._predictors(inputs, alike)
+        scores: TokenScores | DivergenceScores = self.model.lm_head(
+            predictors_NH,
+            inputs.target_ids,
+            temperature,
+            entropy=entropy,
+            entropy_top_p=entropy_top_p,
+            blind_hidden=None if blind_inputs is None else self._predictors(blind_inputs),
+            readout=readout,
+        )
+        return scores if alike is None else scores._replace(similarity=alike.result())
 
     def hf_named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights under the names of the Hugging Face model; a tied `lm_head` is not listed again."""
@@ -74,24 +87,31 @@ class PolicyModel(nn.Module):
         """The names in `hf_state_dict`, in its order, without touching a weight."""
         return tuple(name for name, _ in self.hf_named_parameters())
 
-    def _predictors(self, inputs: PolicyInputs) -> torch.Tensor:
-        """The hidden states [N, H] that predict the response tokens."""
+    def _predictors(self, inputs: PolicyInputs, alike: ImageSimilarity | None = None) -> torch.Tensor:
+        """The hidden states [N, H] that predict the response tokens; `alike` sees all layers' states."""
         embeddings = self.model.get_input_embeddings()(inputs.input_ids)
         extra: dict[str, Any] = {}
         if inputs.pixel_values is not None:
             embeddings, extra = self._with_images(embeddings, inputs)
-        output = self.model.model.language_model(
-            inputs_embeds=embeddings,
-            # Three rows, no fourth for text: transformers would look in it for borders and build a mask.
-            position_ids=inputs.position_ids,
-            use_cache=False,
-            segments=inputs.segments,
-            kernel=self.attention,
-            needed=inputs.needed_slots,
-            **extra,
-        )
-        hidden: torch.Tensor = output.last_hidden_state
-        return hidden[0].index_select(0, inputs.predictor_slots)
+        text_model = self.model.model.language_model
+        # The last layer's states come from the output: there they are behind the final norm.
+        with nullcontext() if alike is None else alike.watching(text_model.layers[:-1]):
+            output = text_model(
+                inputs_embeds=embeddings,
+                # Three rows, no fourth for text: transformers would look in it for borders and build a mask.
+                position_ids=inputs.position_ids,
+                use_cache=False,
+                segments=inputs.segments,
+                kernel=self.attention,
+                # The similarity needs the image tokens of the last layer too.
+                needed=inputs.needed_slots if alike is None else None,
+                **extra,
+            )
+        hidden: torch.Tensor = output.last_hidden_state[0]
+        if alike is not None:
+            alike.add(hidden)
+            hidden = hidden.index_select(0, inputs.needed_slots)
+        return hidden.index_select(0, inputs.predictor_slots)
 
     def _with_images(
         self, embeddings: torch.Tensor, inputs: PolicyInputs

@@ -1,13 +1,12 @@
 """Scoring passes over many groups within a token budget.
 
-Owns the forward passes without gradient: which are needed, how they are packed, that images are prepared
-ahead of the device. Not what is done with the log-probs. Called by the scorer.
+Owns the forward passes without gradient: which are needed for what is wanted, how they are packed, that
+images are prepared ahead of the device. Not what is done with the scores. Called by the scorer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,23 +14,16 @@ import torch
 from pgpo_async.contracts.rollouts import Float32Array
 from pgpo_async.policy.ahead import ahead
 from pgpo_async.policy.inputs import Collator, PolicyInputs, PromptGroup
+from pgpo_async.policy.logprobs import DivergenceScores, TokenScores
 from pgpo_async.policy.model import PolicyModel
 from pgpo_async.policy.packing import GroupSize, Part, pack
+from pgpo_async.policy.views import Look
+from pgpo_async.policy.wanted import GroupScores, Passes, Wanted
 
-Passes = Literal["sighted", "sighted_blind", "exact"]
-_Kind = Literal["sighted", "blind", "exact"]
+__all__ = ["GroupScores", "Passes", "Wanted", "score_groups"]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class GroupScores:
-    """One float32 [T] for each response of a group, in order; None where the pass was not asked for."""
-
-    sighted: tuple[Float32Array, ...]
-    """Log-probs with the image."""
-    blind: tuple[Float32Array, ...] | None = None
-    """Log-probs with the image hidden; the very `sighted` where the prompt has none."""
-    kl: tuple[Float32Array, ...] | None = None
-    """KL(sighted || blind) over the whole vocabulary, nats."""
+_Rows = dict[str, list[Float32Array]]
+"""By the names of `GroupScores`, for each response float32 [T]."""
 
 
 def score_groups(
@@ -40,73 +32,121 @@ def score_groups(
     groups: Sequence[PromptGroup],
     *,
     pass_tokens: int,
-    passes: Passes = "sighted",
+    passes: Passes | Wanted = "sighted",
     temperature: float = 1.0,
 ) -> list[GroupScores]:
     """Score each group's responses, without gradient.
 
-    A forward works on at most `pass_tokens` tokens (or one longer response and its prompt). A prompt without
-    images is not run blind: nothing is hidden from it. Raises ValueError, see `Collator`.
+    A forward works on at most `pass_tokens` tokens (or one longer response and its prompt). Entropy and
+    similarity come from the sighted pass. A prompt without images is run sighted only: nothing is hidden
+    from it. Raises ValueError, see `Collator`.
     """
-    run = partial(_run, policy, collator, groups, pass_tokens=pass_tokens, temperature=temperature)
+    wanted = Wanted.of(passes)
+    scoring = _Scoring(
+        policy=policy,
+        collator=collator,
+        groups=groups,
+        wanted=wanted,
+        pass_tokens=pass_tokens,
+        temperature=temperature,
+        rows=[{} for _ in groups],
+    )
     everything = range(len(groups))
     shown = [i for i in everything if groups[i].images]
-    if passes == "exact":
-        rows = run("sighted", [i for i in everything if i not in shown]) | run("exact", shown)
+    if wanted.kl:
+        scoring.run(Look(), [i for i in everything if i not in shown])
+        scoring.run(Look(), shown, exact=True)
     else:
-        rows = run("sighted", everything)
-    blind = run("blind", shown) if passes == "sighted_blind" else {}
-    return [_group_scores(passes, rows[i], blind.get(i)) for i in everything]
+        scoring.run(Look(), everything)
+        if wanted.blind:
+            scoring.run(Look(view="blind"), shown)
+    if wanted.masking is not None:
+        scoring.run(Look(view="masked", masking=wanted.masking, seed=wanted.seed), shown)
+    if wanted.no_image:
+        scoring.run(Look(view="no_image"), shown)
+    return [_group_scores(rows, wanted) for rows in scoring.rows]
 
 
-_Rows = dict[int, list[Float32Array]]
-"""By group, for each response float32 [K, T]."""
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Scoring:
+    """Some groups and the rows known of each so far."""
 
+    policy: PolicyModel
+    collator: Collator
+    groups: Sequence[PromptGroup]
+    wanted: Wanted
+    pass_tokens: int
+    temperature: float
+    rows: list[_Rows]
 
-def _run(
-    policy: PolicyModel,
-    collator: Collator,
-    groups: Sequence[PromptGroup],
-    kind: _Kind,
-    chosen: Sequence[int],
-    *,
-    pass_tokens: int,
-    temperature: float,
-) -> _Rows:
-    rows: _Rows = {i: [np.empty((0, 0), np.float32)] * len(groups[i].responses) for i in chosen}
-    sizes = [
-        GroupSize(
-            prompt=collator.num_prompt_tokens(groups[i], blind=kind == "blind"),
-            responses=groups[i].response_lengths,
+    def run(self, look: Look, chosen: Sequence[int], *, exact: bool = False) -> None:
+        """Run the chosen groups in a view, with `exact` sighted and blind together."""
+        # What shares a prompt. Packing may cut it further, and then each piece has the prompt.
+        units = [
+            Part(group=i, responses=shared)
+            for i in chosen
+            for shared in self.collator.sharing(self.groups[i], look)
+        ]
+        sizes = [self._size(unit, look) for unit in units]
+        packed = pack(sizes, self.pass_tokens, pair_cost=self.policy.work.pair_cost)
+        plan = [[_piece(units[part.group], part.responses) for part in parts] for parts in packed]
+        jobs = (partial(self._collate, parts, look, exact=exact) for parts in plan)
+        for parts, (inputs, second) in zip(plan, ahead(jobs), strict=True):
+            for name, values_N in self._forward(inputs, second, look).items():
+                self._put(name, parts, inputs.split(values_N.cpu()))
+
+    def _size(self, unit: Part, look: Look) -> GroupSize:
+        group = self.groups[unit.group]
+        lengths = group.response_lengths
+        return GroupSize(
+            prompt=self.collator.num_prompt_tokens(group, view=look.view),
+            responses=tuple(lengths[i] for i in unit.responses),
         )
-        for i in chosen
-    ]
-    plan = pack(sizes, pass_tokens, pair_cost=policy.work.pair_cost)
 
-    def collate(parts: Sequence[Part]) -> tuple[PolicyInputs, PolicyInputs | None]:
-        mine = [groups[chosen[part.group]].select(part.responses) for part in parts]
-        second = collator(mine, blind=True) if kind == "exact" else None
-        return collator(mine, blind=kind == "blind"), second
+    def _collate(
+        self, parts: Sequence[Part], look: Look, *, exact: bool
+    ) -> tuple[PolicyInputs, PolicyInputs | None]:
+        mine = [self.groups[part.group].select(part.responses) for part in parts]
+        second = self.collator(mine, view="blind") if exact else None
+        return self.collator(mine, view=look.view, masking=look.masking, seed=look.seed), second
 
-    for parts, (inputs, second) in zip(plan, ahead(partial(collate, parts) for parts in plan), strict=True):
-        with torch.inference_mode():
-            on_device = None if second is None else second.to(policy.device)
-            scores = policy(inputs.to(policy.device), temperature, blind_inputs=on_device)
-            values_KN = torch.stack([score for score in scores if score is not None]).cpu()
-        columns = iter(torch.split(values_KN, list(inputs.lengths), dim=1))
+    @torch.inference_mode()
+    def _forward(
+        self, inputs: PolicyInputs, blind_inputs: PolicyInputs | None, look: Look
+    ) -> Mapping[str, torch.Tensor]:
+        """What a pass finds, by the names of `GroupScores`, [N] each."""
+        device, wanted, sighted = self.policy.device, self.wanted, look.view == "sighted"
+        scores: TokenScores | DivergenceScores = self.policy(
+            inputs.to(device),
+            self.temperature,
+            entropy=sighted and wanted.entropy,
+            entropy_top_p=wanted.entropy_top_p if sighted else 1.0,
+            similarity=sighted and wanted.similarity,
+            blind_inputs=None if blind_inputs is None else blind_inputs.to(device),
+        )
+        if isinstance(scores, DivergenceScores):
+            found = {"sighted": scores.sighted_logprobs, "blind": scores.blind_logprobs, "kl": scores.kl}
+        else:
+            found = {look.view: scores.logprobs}
+        extra = {"entropy": scores.entropy, "similarity": scores.similarity}
+        return found | {name: values for name, values in extra.items() if values is not None}
+
+    def _put(self, name: str, parts: Sequence[Part], columns: Sequence[torch.Tensor]) -> None:
+        rest = iter(columns)
         for part in parts:
+            nothing = [np.empty(0, np.float32)] * len(self.groups[part.group].responses)
+            rows = self.rows[part.group].setdefault(name, nothing)
             for response in part.responses:
-                rows[chosen[part.group]][response] = next(columns).numpy().copy()
-    return rows
+                rows[response] = next(rest).numpy().copy()
 
 
-def _group_scores(passes: Passes, rows: list[Float32Array], blind: list[Float32Array] | None) -> GroupScores:
-    sighted = tuple(row[0] for row in rows)
-    if passes == "sighted":
-        return GroupScores(sighted=sighted)
-    if passes == "sighted_blind":
-        hidden = sighted if blind is None else tuple(row[0] for row in blind)
-        return GroupScores(sighted=sighted, blind=hidden)
-    if len(rows) and len(rows[0]) == 1:  # no image, nothing to compare
-        return GroupScores(sighted=sighted, blind=sighted, kl=tuple(np.zeros_like(row) for row in sighted))
-    return GroupScores(sighted=sighted, blind=tuple(row[1] for row in rows), kl=tuple(row[2] for row in rows))
+def _piece(unit: Part, responses: Sequence[int]) -> Part:
+    return Part(group=unit.group, responses=tuple(unit.responses[i] for i in responses))
+
+
+def _group_scores(rows: _Rows, wanted: Wanted) -> GroupScores:
+    sighted = tuple(rows["sighted"])
+    filled = {name: tuple(rows[name]) if name in rows else sighted for name in wanted.names}
+    if wanted.kl and "kl" not in rows:
+        filled["kl"] = tuple(np.zeros_like(row) for row in sighted)
+    return GroupScores(**filled)

@@ -21,16 +21,18 @@ def launch(tmp_path, *overrides):
     )
 
 
-def test_missing_model_and_data_are_refused_all_at_once_with_exit_code_2(tmp_path):
+def test_missing_model_data_and_shaper_are_refused_all_at_once_with_exit_code_2(tmp_path):
     done = launch(
         tmp_path,
         "data.source=missing.parquet",
         "evaluation.source=missing.jsonl",
         "model.path=/no/such/model",
+        "algorithm.shaper.name=no_such_module:Own",
     )
     assert done.returncode == 2, done.stderr
     lines = done.stderr.splitlines()
-    assert [next(line for line in lines if word in line) for word in ("model.path", ".parquet", ".jsonl")]
+    for word in ("model.path", ".parquet", ".jsonl", "Own"):
+        assert any(word in line for line in lines), word
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "runs").exists(), "nothing is written before the inputs are known to exist"
 

@@ -4,15 +4,11 @@ Starting ranks is what costs time, so each group of ranks runs one script (`_run
 read. Every group trains the same steps from the same weights; only ranks, stage and micro-batches differ.
 """
 
-import io
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.update(RAY_ENABLE_UV_RUN_RUNTIME_ENV="0", RAY_AUTH_MODE="disabled")
 
@@ -21,83 +17,28 @@ import psutil
 import pytest
 import ray
 import torch
-from PIL import Image
 from safetensors.torch import load as load_safetensors
-
-from pgpo_async.config import RunConfig
-from pgpo_async.contracts import (
-    LeaseError,
-    Prompt,
-    Rollout,
-    RolloutGroup,
-    ScoredGroup,
-    StageFailed,
-    VersionSpan,
-    WeightError,
-    encode,
+from support.learner_probe import (
+    GRAD_CLIP,
+    MODEL,
+    ONE_PASS,
+    SMALL_PASSES,
+    as_leases,
+    ask_ranks,
+    learner_config,
+    scored_demo_group,
+    start_ranks,
 )
-from pgpo_async.demo.shapes import shapes_example, user_text
-from pgpo_async.learner.engine import LearnerEngine
-from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
-from pgpo_async.learner.worker import LearnerWorker
-from pgpo_async.policy.inputs import Collator, prompt_group
-from pgpo_async.policy.loading import load_policy, load_processor
-from pgpo_async.policy.passes import score_groups
 
-ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+from pgpo_async.contracts import LeaseError, ScoredGroup, StageFailed, WeightError
+from pgpo_async.learner.group import LearnerGroup
+from pgpo_async.policy.inputs import Collator
+from pgpo_async.policy.loading import load_policy, load_processor
+
 pytestmark = pytest.mark.timeout(900)
 
-MODEL = "builtin:tiny-vlm"
-NUM_ANSWERS = 4
-GRAD_CLIP = 0.1
-ONE_PASS, SMALL_PASSES = 1 << 20, 90
-
-
-class ProbeEngine(LearnerEngine):
-    """Keeps each step's gradients, whole; its weights are what DeepSpeed itself calls the parameters."""
-
-    def _update(self, step, timer):
-        from deepspeed.utils import safe_get_full_grad
-
-        found = {name: safe_get_full_grad(p) for name, p in self.policy.hf_named_parameters()}
-        self.gradients = {name: value.detach().clone() for name, value in found.items()}
-        return super()._update(step, timer)
-
-    def weights(self):
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return {
-            name: safe_get_full_fp32_param(parameter).detach().clone()
-            for name, parameter in self.policy.hf_named_parameters()
-        }
-
-
-class ProbeWorker(LearnerWorker):
-    engine_class = ProbeEngine
-
-    def set_budget(self, micro_batch_tokens):
-        engine = self._engine
-        learner = engine.config.learner.model_copy(update={"micro_batch_tokens": micro_batch_tokens})
-        engine.config = engine.config.model_copy(update={"learner": learner})
-
-    def gradients(self):
-        return self._engine.gradients
-
-    def weights(self):
-        return self._in_torch_thread(self._engine.weights)
-
-
-class WriteTo:
-    """A `publish` that leaves each version in a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __call__(self, manifest, buckets):
-        home = Path(self.folder) / str(manifest.version)
-        home.mkdir(parents=True)
-        for entry, data in zip(manifest.buckets, buckets, strict=True):
-            (home / entry.name).write_bytes(data)
+METHODS = ("vppo", "tor", "papo")
+"""Two that see the whole step, one with a second pass; each trains the last batch once more."""
 
 
 @dataclass
@@ -110,6 +51,7 @@ class Record:
     weights_after_nan: dict
     nan_metrics: dict
     final_weights: dict
+    by_method: dict
 
 
 @pytest.fixture(scope="module")
@@ -126,109 +68,8 @@ def batches(cluster):
     policy, processor = load_policy(MODEL, dtype="float32"), load_processor(MODEL)
     collator = Collator(processor, policy.config)
     with_image = [True, False, True, True, False, True]
-    made = [_scored_group(i, image, policy, processor, collator) for i, image in enumerate(with_image)]
+    made = [scored_demo_group(i, image, policy, processor, collator) for i, image in enumerate(with_image)]
     return [made[:3], made[3:5], made[1:6]]
-
-
-def _scored_group(index, with_image, policy, processor, collator):
-    rng = np.random.default_rng(index)
-    example = shapes_example("train", 0, index)
-    content = [{"type": "image"}] * with_image + [{"type": "text", "text": user_text(example.question)}]
-    chat = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    images = (example.image_png,) if with_image else ()
-    prompt_ids = processor(text=[chat], **_pictures(images))["input_ids"][0]
-    rollouts = []
-    for _ in range(NUM_ANSWERS):
-        length = int(rng.integers(4, 24))
-        rollouts.append(
-            Rollout(
-                response_token_ids=rng.integers(60, 260, length).astype(np.int32),
-                behaviour_logprobs=np.zeros(length, np.float32),
-                version_spans=(VersionSpan(version=0, start=0, end=length),),
-                finish_reason="stop",
-                text="",
-                reward=float(rng.random()),
-            )
-        )
-    group = RolloutGroup(
-        group_id=f"g{index}",
-        prompt=Prompt(prompt_id=f"p{index}", question="", answer="", images=images, index=index),
-        prompt_token_ids=np.array(prompt_ids, np.int32),
-        rollouts=tuple(rollouts),
-    )
-    (scores,) = score_groups(policy, collator, [prompt_group(group)], pass_tokens=4096)
-    logprobs = scores.sighted
-
-    def near(row):
-        return (row + rng.normal(0, 0.1, len(row))).astype(np.float32)
-
-    sampled = [replace(r, behaviour_logprobs=near(row)) for r, row in zip(rollouts, logprobs, strict=True)]
-    return ScoredGroup(
-        group=replace(group, rollouts=tuple(sampled)),
-        proximal_logprobs=tuple(near(row) for row in logprobs),
-        dependency=tuple(rng.random(len(row)).astype(np.float32) for row in logprobs),
-        token_weights=tuple(
-            # Heavier where the reward is higher, or the loss would be a sum of nearly nothing.
-            (0.5 + rollout.reward + rng.random(len(rollout.response_token_ids))).astype(np.float32)
-            for rollout in rollouts
-        ),
-        scorer_version=0,
-        metrics={"num_image_tokens": 10.0, "boosted_share": 0.25} if with_image else {},
-    )
-
-
-def _pictures(images):
-    return {"images": [Image.open(io.BytesIO(data)) for data in images]} if images else {}
-
-
-def _leases(groups):
-    """Every other payload by reference, as the queue lends them."""
-    return [
-        SimpleNamespace(ref=ray.put(encode(g)) if i % 2 else encode(g), header=g.group.header())
-        for i, g in enumerate(groups)
-    ]
-
-
-def _config(ranks, stage):
-    # A large eps makes AdamW's step smooth in the gradient: without it the sign of rounding noise decides.
-    optimizer = {"lr": 0.05, "eps": 0.1, "grad_clip": GRAD_CLIP, "warmup_steps": 2}
-    learner = {
-        "replicas": ranks,
-        "zero_stage": stage,
-        "num_threads": 1,
-        "cpus": 0.5,
-        "optimizer": optimizer,
-        "micro_batch_tokens": ONE_PASS,
-        # Neither changes a number.
-        "offload_optimizer": stage == 2,
-        "activation_checkpointing": stage == 3,
-        "step_timeout_s": 300.0,
-    }
-    return RunConfig.model_validate(
-        {
-            "model": {"path": MODEL, "dtype": "float32"},
-            "generation": {"group_size": NUM_ANSWERS},
-            "learner": learner,
-            "weights": {"bucket_bytes": 200_000},
-            "train": {"groups_per_step": 3},
-        }
-    )
-
-
-def _start(config, folder):
-    def make_actor(rank, world_size):
-        options = {**ACTOR_OPTIONS, "num_cpus": config.learner.cpus}
-        return (
-            ray.remote(ProbeWorker)
-            .options(**options)
-            .remote(config, rank, world_size, WriteTo(str(folder)) if rank == 0 else None)
-        )
-
-    return start_group(config, make_actor)
-
-
-def _ask(group, method, *arguments):
-    return ray.get([getattr(w, method).remote(*arguments) for w in group._workers], timeout=60)[0]
 
 
 def _with_nan(groups):
@@ -242,17 +83,24 @@ def _with_nan(groups):
 def _run(group, batches, folder, *, small_passes, with_nan):
     metrics, gradients, nan_metrics, before, after = [], [], {}, {}, {}
     for step, groups in enumerate(batches):
-        _ask(group, "set_budget", SMALL_PASSES if small_passes and step >= 1 else ONE_PASS)
+        ask_ranks(group, "set_budget", SMALL_PASSES if small_passes and step >= 1 else ONE_PASS)
         if step == 2 and with_nan:
-            before = _ask(group, "weights")
-            nan_metrics = group.train_step(_leases(_with_nan(groups)), step)
-            after = _ask(group, "weights")
-        metrics.append(group.train_step(_leases(groups), step))
-        gradients.append(_ask(group, "gradients"))
+            before = ask_ranks(group, "weights")
+            nan_metrics = group.train_step(as_leases(_with_nan(groups)), step)
+            after = ask_ranks(group, "weights")
+        metrics.append(group.train_step(as_leases(groups), step))
+        gradients.append(ask_ranks(group, "gradients"))
         if step == 1:
             group.publish(2)
-            at_publish = _ask(group, "weights")
+            at_publish = ask_ranks(group, "weights")
     assert group.flush(30.0) == 2
+    final_weights = ask_ranks(group, "weights")
+    by_method = {}
+    for method in METHODS:
+        ask_ranks(group, "set_shaper", method)
+        trained = group.train_step(as_leases(batches[-1]), 2)
+        by_method[method] = trained, ask_ranks(group, "gradients")
+    ask_ranks(group, "set_shaper", "pgpo")
     return Record(
         metrics=metrics,
         gradients=gradients,
@@ -261,7 +109,8 @@ def _run(group, batches, folder, *, small_passes, with_nan):
         weights_before_nan=before,
         weights_after_nan=after,
         nan_metrics=nan_metrics,
-        final_weights=_ask(group, "weights"),
+        final_weights=final_weights,
+        by_method=by_method,
     )
 
 
@@ -276,7 +125,7 @@ def _published(home):
 def reference(cluster, batches, tmp_path_factory):
     """One rank, one micro-batch a step, no NaN on the way; in the end a stopped process."""
     folder = tmp_path_factory.mktemp("published")
-    group = _start(_config(1, 1), folder)
+    group = start_ranks(learner_config(1, 1), folder)
     yield _run(group, batches, folder, small_passes=False, with_nan=False), group
     group.kill()
 
@@ -284,7 +133,7 @@ def reference(cluster, batches, tmp_path_factory):
 @pytest.fixture(scope="module", params=[1, 2, 3], ids=["zero1", "zero2", "zero3"])
 def two_ranks(request, cluster, batches, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
-    group = _start(_config(2, request.param), folder)
+    group = start_ranks(learner_config(2, request.param), folder)
     yield _run(group, batches, folder, small_passes=True, with_nan=True), group
     group.shutdown()
 
@@ -310,6 +159,20 @@ def test_loss_and_gradients_do_not_depend_on_ranks_or_micro_batches(two_ranks, r
         assert difference.norm() / torch.cat([v.flatten() for v in whole.values()]).norm() < 1e-5
         # A single small tensor may be a little further off: the weights of later steps differ by rounding.
         _assert_close(mine, whole, relative=2e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_same_numbers_whatever_the_ranks_and_micro_batches(
+    two_ranks, reference, method
+):
+    (found, gradients), (expected, whole) = (r[0].by_method[method] for r in (two_ranks, reference))
+    assert expected["num_micro_batches"] == 1 < found["num_micro_batches"]
+    assert expected["grad_norm"] > 0
+    names = {name for name in found if not name.endswith("_s")} - {"num_micro_batches"}
+    assert ("shaper/weight_max" in names) == (method != "papo")
+    for name in names:
+        assert found[name] == pytest.approx(expected[name], rel=2e-5, abs=1e-7), name
+    _assert_close(gradients, whole, relative=3e-5)
 
 
 def test_parameters_are_equal_at_every_zero_stage(two_ranks, reference):
@@ -343,20 +206,20 @@ def test_a_nan_on_one_rank_skips_the_step_on_all(two_ranks):
 
 def test_a_group_that_cannot_be_read_drops_the_step_and_leaves_the_ranks_working(two_ranks, batches):
     group = two_ranks[1]
-    before = _ask(group, "weights")
-    leases = _leases(batches[0])
+    before = ask_ranks(group, "weights")
+    leases = as_leases(batches[0])
     leases[-1].ref = leases[-1].ref[:100] if isinstance(leases[-1].ref, bytes) else b"torn"
     with pytest.raises(LeaseError, match=r"rank \d: ValueError: not an encoded group"):
         group.train_step(leases, 3)
-    after = _ask(group, "weights")
+    after = ask_ranks(group, "weights")
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_an_image_that_breaks_in_the_step_ends_it_on_all_ranks_with_the_reason(cluster, batches, tmp_path):
-    group = _start(_config(2, 1), tmp_path)
+    group = start_ranks(learner_config(2, 1), tmp_path)
     torn = _with_image(batches[0][0], batches[0][0].group.prompt.images[0][:-40])
     with pytest.raises(StageFailed, match="must be decodable"):
-        group.train_step(_leases([torn, *batches[0][1:]]), 0)
+        group.train_step(as_leases([torn, *batches[0][1:]]), 0)
 
 
 def _with_image(scored, image):
@@ -385,24 +248,24 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(two_ranks,
         group.save(folder, "step-3", 3)
     export = tmp_path / "export"
     group.export_hf(str(export))
-    saved = _ask(group, "weights")
-    expected = group.train_step(_leases(batches[0]), 3)
-    expected_weights = _ask(group, "weights")
+    saved = ask_ranks(group, "weights")
+    expected = group.train_step(as_leases(batches[0]), 3)
+    expected_weights = ask_ranks(group, "weights")
 
     exported = dict(load_policy(str(export), dtype="float32").hf_named_parameters())
     assert all(torch.equal(exported[name], value) for name, value in saved.items())
     assert load_processor(str(export)).image_processor is not None
 
     # At stage 2, whose files are as stage 1's, the same ranks go back: starting others takes long.
-    other = group if config.learner.zero_stage == 2 else _start(config, tmp_path)
+    other = group if config.learner.zero_stage == 2 else start_ranks(config, tmp_path)
     try:
         _tamper_and_refuse(other, tmp_path / "checkpoints")
         assert other.load(folder) == 3
-        _ask(other, "set_budget", SMALL_PASSES)
-        metrics = other.train_step(_leases(batches[0]), 3)
+        ask_ranks(other, "set_budget", SMALL_PASSES)
+        metrics = other.train_step(as_leases(batches[0]), 3)
         assert metrics["loss"] == expected["loss"]
         assert metrics["grad_norm"] == expected["grad_norm"]
-        found = _ask(other, "weights")
+        found = ask_ranks(other, "weights")
         assert all(torch.equal(found[name], value) for name, value in expected_weights.items())
         if other is not group:
             _kill_one_rank_in_a_step(other, batches)
@@ -422,7 +285,7 @@ def _tamper_and_refuse(group, folder):
 
 def _kill_one_rank_in_a_step(group, batches):
     pids = [ray.get(worker.status.remote(), timeout=10)["pid"] for worker in group._workers]
-    leases = _leases(batches[0] * 20)
+    leases = as_leases(batches[0] * 20)
     started_s = time.monotonic()
     ray.get(group._workers[1].set_budget.remote(100), timeout=10)  # keeps the other rank busy for long
     signal_at = _kill_later(pids[1])
@@ -453,7 +316,7 @@ def test_a_stopped_rank_fails_the_step_after_its_time_limit(reference, batches):
     os.kill(pid, signal.SIGSTOP)
     started_s = time.monotonic()
     with pytest.raises(StageFailed, match=r"longer than 2 s: rank 0 does not answer") as failure:
-        group.train_step(_leases(batches[0]), 3)
+        group.train_step(as_leases(batches[0]), 3)
     assert time.monotonic() - started_s < 10
     assert failure.value.role == "learner"
     assert _gone([pid])
