@@ -52,6 +52,7 @@ class RolloutEngine:
         self._num_requests = 0
         self._updating = asyncio.Lock()
         self._placeholder_ids: dict[int, float] = {}
+        self._salt = ""
         self.version = 0
 
     async def start(self, version: int = 0) -> None:
@@ -123,7 +124,8 @@ class RolloutEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         # The salt keeps prefix blocks of one weight version from serving another.
-        prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=f"v{self.version}")
+        salt = f"{self._salt}v{self.version}"
+        prompt = TokensPrompt(prompt_token_ids=list(prompt_token_ids), cache_salt=salt)
         if images:
             prompt["multi_modal_data"] = {"image": list(images)}
         self._num_requests += 1
@@ -192,6 +194,14 @@ class RolloutEngine:
         # Image embeddings are keyed by the image alone: those of the old tower would be served on.
         await self._llm.reset_encoder_cache()
         await self._llm.reset_mm_cache()
+
+    def forget_versions(self, salt: str) -> None:
+        """Count versions anew: this engine is older than any, until it has loaded one.
+
+        `salt` must be another each time: prefix blocks of the versions before must not serve the new ones.
+        """
+        self._salt = f"{salt}-"
+        self.version = -1
 
     async def weight_checksums(self, folder: str) -> dict[str, str]:
         """Return the checksum of each tensor named in a staged version, as the engine holds it."""

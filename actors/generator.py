@@ -53,13 +53,16 @@ class Generator:
         self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any, rewards: Sequence[Any]
     ) -> None:
         self._name = name
-        self._config = config
-        self._queue = queue
-        self._store = store
         self._rewards = rewards
         self._model_path = resolve_model_path(config.model.path)
         seed = config.seed * 1000 + int(name.rpartition("-")[2] or 0)
         self._engine = RolloutEngine(config, self._model_path, seed=seed)
+        self._begin(config, run_id, queue=queue, store=store)
+
+    def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
+        self._config = config
+        self._queue = queue
+        self._store = store
         self._staging = NodeStaging(run_id)
         self._busy = BusyClock()
         self._stopping = asyncio.Event()
@@ -77,6 +80,17 @@ class Generator:
         chat = ChatEncoder(processor, self._config.data, model)
         self._maker = GroupMaker(self._name, self._engine, chat, self._rewards, self._config.reward)
         await self._engine.start()
+        self._waiting_for = "run"
+
+    async def renew(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
+        """Leave the run that has stopped and take part in another, with the same engine.
+
+        Model, data, engine and rewards must be the same. The engine still holds the last run's weights: it
+        is older than version 0, which the caller publishes and has it load.
+        """
+        self._staging.close()
+        self._begin(config, run_id, queue=queue, store=store)
+        self._engine.forget_versions(run_id)
         self._waiting_for = "run"
 
     async def run(self) -> None:

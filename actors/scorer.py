@@ -39,6 +39,9 @@ class Scorer:
 
     def __init__(self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         self._name = name
+        self._begin(config, run_id, queue=queue, store=store)
+
+    def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         self._config = config
         self._queue = queue
         self._store = store
@@ -71,6 +74,12 @@ class Scorer:
         self._reference = self._load_policy(path) if self._config.algorithm.kl_coef > 0 else None
         self._collate = Collator(processor, self._policy.config)
         self._waiting_for = "run"
+
+    def renew(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
+        """Leave the run that has stopped and start another in this process."""
+        self._staging.close()
+        self._begin(config, run_id, queue=queue, store=store)
+        self.start()
 
     def _load_policy(self, path: str) -> PolicyModel:
         model = self._config.model

@@ -15,6 +15,7 @@ from pgpo_async.config import RunConfig
 from pgpo_async.contracts import ConfigError, GroupHeader, LeaseError, StageFailed, WeightError
 from pgpo_async.contracts.errors import plain
 from pgpo_async.learner.batching import assign_groups, group_cost, loss_normalizer
+from pgpo_async.learner.publisher import Publish
 from pgpo_async.learner.rank_errors import describe, root_cause
 
 ACTOR_OPTIONS: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}
@@ -114,6 +115,13 @@ class LearnerGroup:
         """Let the ranks find each other and load the model. Called by `start_group`."""
         address, port = self._call_first("address", within_s=self._timeout_s)
         self._pair_cost = self._call("start", "start", self._same(address, port))[0]
+
+    def renew(self, config: RunConfig, publish: Publish | None = None) -> None:
+        """Begin another run on these ranks, with a fresh model; their number stays. Raises StageFailed."""
+        self._config = config
+        self._timeout_s = config.learner.step_timeout_s
+        calls = [(config, publish if rank == 0 else None) for rank in range(len(self._workers))]
+        self._pair_cost = self._call("start of another run", "renew", calls)[0]
 
     def _same(self, *arguments: Any) -> list[tuple[Any, ...]]:
         return [arguments] * len(self._workers)

@@ -37,14 +37,17 @@ class LearnerWorker:
     engine_class: type[LearnerEngine] = LearnerEngine
 
     def __init__(self, config: RunConfig, rank: int, world_size: int, publish: Publish | None = None) -> None:
-        self._config = config
         self._rank, self._world_size = rank, world_size
-        self._timeout_s = config.learner.step_timeout_s
         self._activity = Activity()
         self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
         self._engine: LearnerEngine | None = None
         self._publisher: WeightPublisher | None = None
-        if rank == 0 and publish is not None:
+        self._begin(config, publish)
+
+    def _begin(self, config: RunConfig, publish: Publish | None) -> None:
+        self._config = config
+        self._timeout_s = config.learner.step_timeout_s
+        if self._rank == 0 and publish is not None:
             self._publisher = WeightPublisher(publish, config.weights.bucket_bytes)
 
     def address(self) -> tuple[str, int]:
@@ -54,6 +57,14 @@ class LearnerWorker:
     def start(self, master_addr: str, master_port: int) -> float:
         """Join the other ranks and load the model; returns its `ModelWork.pair_cost`. Collective."""
         return self._in_torch_thread(lambda: self._start(master_addr, master_port))
+
+    def renew(self, config: RunConfig, publish: Publish | None = None) -> float:
+        """Begin another run with the same ranks and a fresh model; returns as `start`. Collective."""
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
+        self._begin(config, publish)
+        return self._in_torch_thread(self._renew)
 
     def train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         """Train on this rank's groups: encoded bytes, or object refs of them. Collective.
@@ -124,6 +135,15 @@ class LearnerWorker:
             use_gpu=self._config.learner.gpus > 0,
             timeout_s=self._timeout_s,
         )
+        self._engine = self.engine_class(self._config, device, self._activity)
+        return self._engine.policy.work.pair_cost
+
+    def _renew(self) -> float:
+        engine = self._started()
+        self._engine = None
+        device = engine.device
+        engine.deepspeed.destroy()
+        del engine  # before the next one asks for the same memory
         self._engine = self.engine_class(self._config, device, self._activity)
         return self._engine.policy.work.pair_cost
 

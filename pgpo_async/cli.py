@@ -63,6 +63,31 @@ def launch(
         raise SystemExit(launch_run(run_config, dry_run=dry_run))
 
 
+@app.command()
+def compare(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file, see configs/compare.yaml.")],
+    overrides: Annotated[list[str] | None, _OVERRIDES] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all configs and list the runs.")] = False,
+) -> None:
+    """Train several methods with several seeds, as CONFIG says, and report on them.
+
+    What is done already, with the very same config, is not done again.
+    """
+    from pgpo_async.config import load_compare, run_configs
+
+    with _told_in_a_line():
+        compare_config = load_compare(config, overrides or ())
+        planned = run_configs(compare_config, config, str(compare_config.folder))
+        if dry_run:
+            for run in planned:
+                typer.echo(f"{run.method}, seed {run.seed}: {run.config.train.num_steps} steps")
+            raise SystemExit(0)
+
+        from pgpo_async.compare.runner import run_comparison
+
+        raise SystemExit(run_comparison(compare_config, planned))
+
+
 bench = typer.Typer(
     name="bench",
     help="Measure this machine: each prints a table and, with --json, writes its figures.",

@@ -15,17 +15,22 @@ def closest(word: str, known: list[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 
-def unknown_key(path: Path, values: Any) -> str:
-    """Say what is wrong with a key that its section does not have; `values` is the whole raw config."""
+def unknown_key(path: Path, values: Any, schema: type[Section]) -> str:
+    """Say what is wrong with a key that its section does not have.
+
+    `values` is the whole raw config, `schema` the section at its top.
+    """
     section_path, key = path[:-1], str(path[-1])
-    here = list(_section_at(section_path, values).model_fields)
+    here = list(_section_at(section_path, values, schema).model_fields)
     elsewhere = [
         f"`{field_name(other)}`" if other else "the top level"
-        for other, section in _sections(RunConfig, ())
+        for other, section in _sections(schema, ())
         if key in section.model_fields and other != section_path
     ]
     if elsewhere:
         return f"unknown key, `{key}` belongs to {' or '.join(elsewhere)}"
+    if schema is not RunConfig and key in RunConfig.model_fields:
+        return f"unknown key, `{key}` is of a run: set it in `common` or in a method"
     if meant := closest(key, here):
         return f"unknown key, did you mean `{meant}`?"
     if not here:
@@ -43,8 +48,7 @@ def _sections(section: type[Section], path: Path) -> Iterator[tuple[Path, type[S
                 yield (*path, name), params
 
 
-def _section_at(path: Path, values: Any) -> type[Section]:
-    section: type[Section] = RunConfig
+def _section_at(path: Path, values: Any, section: type[Section]) -> type[Section]:
     for key in path:
         if section is ShaperConfig:
             return SHAPER_PARAMS[values.get("name", DEFAULT_SHAPER)]

@@ -1,6 +1,6 @@
 """Pydantic's errors in the words of this project: "must be ..., got ...", and how to write it instead.
 
-Called by `load` for each error of a validation. Knows no file and no place.
+Called by `validation` for each of pydantic's errors. Knows no file and no place.
 """
 
 import math
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from pgpo_async.config.base import Section
 from pgpo_async.config.fields import closest, unknown_key
 from pgpo_async.config.yaml_core import FLOAT, INT, plain_tag, scalar_value
 
@@ -29,14 +30,15 @@ _BOUNDS = {
     "less_than": ("below", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+_NULL_HINTS = {"string_type": ", write '' for empty text", "dict_type": ", write {} for none"}
 _SWITCH_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def message_for(error: ErrorDetails, values: Any) -> str:
-    """Return what is wrong with one field; `values` is the whole raw config."""
+def message_for(error: ErrorDetails, values: Any, schema: type[Section]) -> str:
+    """Return what is wrong with one field; `values` is the whole raw config, `schema` what it should be."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return unknown_key(error["loc"], values)
+        return unknown_key(error["loc"], values, schema)
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, got {describe(value)}{_hint(kind, value)}"
     if kind in _BOUNDS:
@@ -79,7 +81,7 @@ def _number(value: Any) -> str:
 
 def _hint(kind: str, value: Any) -> str:
     if value is None:
-        return ", write '' for empty text" if kind == "string_type" else ", leave the key out for its default"
+        return _NULL_HINTS.get(kind, ", leave the key out for its default")
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f", write {int(value)}"
     if kind == "string_type" and isinstance(value, bool | int | float):

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import model_validator
 
 from pgpo_async.config import checks
 from pgpo_async.config.base import Section
@@ -64,16 +63,5 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> "RunConfig":
-        found = [_line_error(problem) for problem in checks.problems(self)]
-        if found:
-            raise ValidationError.from_exception_data(type(self).__name__, found)
+        self.refuse(checks.problems(self))
         return self
-
-
-def _line_error(problem: checks.Problem) -> InitErrorDetails:
-    context = {"message": problem.message, "fields": problem.fields}
-    return InitErrorDetails(
-        type=PydanticCustomError("cross_field", "{message}", context),
-        loc=problem.fields[0],
-        input=None,
-    )

@@ -1,12 +1,13 @@
 """All actors of one run: started together, watched together, stopped together.
 
 Starts Ray or joins it, checks the placement plan against what is there, makes every actor with the
-resources its role asks for, and leaves nothing behind. Knows no training loop (`run_loop`) and no files.
+resources its role asks for, and leaves nothing behind. Another run that asks for the same processes can go on
+with them (`renew`): starting engines takes longer than a small run. Knows no training loop (`run_loop`) and
+no files.
 """
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -18,13 +19,13 @@ from pgpo_async.actors.scorer import Scorer
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_actor import StoreActor
 from pgpo_async.actors.store_client import StorePublish
-from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import ConfigError, StageFailed, WaitTimeout
+from pgpo_async.contracts import StageFailed
 from pgpo_async.contracts.errors import plain
 from pgpo_async.data.sources import open_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.learner.worker import LearnerWorker
+from pgpo_async.orchestration.actor_calls import await_all, place
 from pgpo_async.orchestration.admission import Admission
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.placement import CONTROL_CPUS, local_cpus, plan_placement
@@ -42,11 +43,15 @@ class Cluster:
         self.run_id = run_id
         self.generators: list[Any] = []
         self.scorers: list[Any] = []
+        # All there are; a run that needs none leaves them idle.
+        self._scorer_pool: list[Any] = []
         self.rewards: list[Any] = []
         self.queue: Any = None
         self.store: Any = None
         self.learner: LearnerGroup | None = None
         self._loops: dict[Any, str] = {}
+        # Of the first run: what all processes carry in their environment.
+        self._session_id = run_id
         # Held by the driver too, so that the folder is nobody's only when the whole run is dead.
         self._staging: NodeStaging | None = None
 
@@ -58,7 +63,7 @@ class Cluster:
         config = self.config
         source = open_source(config.data.source, split="train", seed=config.data.seed)
         clean_before()
-        self._staging = NodeStaging(self.run_id)
+        self._staging = NodeStaging(self._session_id)
         self._connect()
         connected()
         plan_placement(config).check(ray.cluster_resources())
@@ -68,15 +73,49 @@ class Cluster:
         self._make_workers()
         self._wait_until_ready()
 
+    def can_renew(self, config: RunConfig) -> bool:
+        """Whether these processes are up, and are what this config asks for."""
+        return self.learner is not None and _processes(config) == _processes(self.config)
+
+    def renew(self, config: RunConfig, run_id: str, say: Callable[[str], None]) -> None:
+        """Begin another run on these processes, whose loops have stopped; `can_renew` must say yes.
+
+        All models are the config's own again. Raises as `start`.
+        """
+        assert self.learner is not None
+        say("starting: a new replay queue and weight store, the actors of the run before")
+        source = open_source(config.data.source, split="train", seed=config.data.seed)
+        for actor in (self.queue, self.store):
+            ray.kill(actor, no_restart=True)
+        before, self.config, self.run_id = self.run_id, config, run_id
+        self._make_control(source)
+        pipes = {"queue": self.queue, "store": self.store}
+        workers = [*self.generators, *(self._scorer_pool if config.uses_scorers else ())]
+        pending = {a.renew.remote(config, run_id, **pipes): f"worker {i}" for i, a in enumerate(workers)}
+        if config.uses_scorers and not self._scorer_pool:
+            self._scorer_pool = self._make_scorers()
+            pending |= {actor.start.remote(): f"scorer-{i}" for i, actor in enumerate(self._scorer_pool)}
+        self.scorers = self._scorer_pool if config.uses_scorers else []
+        self.learner.renew(config, self._publish(rank=0))
+        await_all(pending, config.generator.start_timeout_s, "to start again")
+        self.learner.publish(version=0)
+        self.learner.flush(config.weights.load_timeout_s)
+        loading = {a.load_version.remote(0): f"generator-{i}" for i, a in enumerate(self.generators)}
+        await_all(loading, config.weights.load_timeout_s, "to load the first weights")
+        if before != self._session_id:
+            NodeStaging(before).remove()
+
     def _connect(self) -> None:
         config = self.config.ray
-        os.environ[RUN_ID_VARIABLE] = self.run_id
+        os.environ[RUN_ID_VARIABLE] = self._session_id
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         shared: dict[str, Any] = {
             "log_to_driver": False,
             "logging_level": "ERROR",
-            "namespace": self.run_id,
-            "runtime_env": {"env_vars": {RUN_ID_VARIABLE: self.run_id, "TOKENIZERS_PARALLELISM": "false"}},
+            "namespace": self._session_id,
+            "runtime_env": {
+                "env_vars": {RUN_ID_VARIABLE: self._session_id, "TOKENIZERS_PARALLELISM": "false"}
+            },
         }
         if config.address is not None:
             ray.init(address=config.address, **shared)
@@ -92,25 +131,37 @@ class Cluster:
         config = self.config
         admission = Admission(max_lag=config.train.max_lag, groups_per_step=config.train.groups_per_step)
         control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000, "max_restarts": 0}
-        self.queue = ray.remote(QueueActor).options(name="queue", **control).remote(config, admission, source)
-        self.store = ray.remote(StoreActor).options(name="store", **control).remote(config.weights)
+        self.queue = (
+            ray.remote(QueueActor)
+            .options(name=f"{self.run_id} queue", **control)
+            .remote(config, admission, source)
+        )
+        self.store = (
+            ray.remote(StoreActor).options(name=f"{self.run_id} store", **control).remote(config.weights)
+        )
 
     def _make_workers(self) -> None:
         config, run_id = self.config, self.run_id
         pipes = {"queue": self.queue, "store": self.store}
         self.rewards = [
-            _place(RewardWorker, config.reward, f"reward-{i}", 8).remote(config.reward)
+            place(RewardWorker, config.reward, f"reward-{i}", 8).remote(config.reward)
             for i in range(config.reward.replicas)
         ]
-        self.scorers = [
-            _place(Scorer, config.scorer, f"scorer-{i}", 4).remote(f"scorer-{i}", config, run_id, **pipes)
-            for i in range(config.scorer.replicas if config.uses_scorers else 0)
-        ]
+        if config.uses_scorers:
+            self._scorer_pool = self._make_scorers()
+            self.scorers = self._scorer_pool
         self.generators = [
-            _place(Generator, config.generator, f"generator-{i}", 1000).remote(
+            place(Generator, config.generator, f"generator-{i}", 1000).remote(
                 f"generator-{i}", config, run_id, rewards=self.rewards, **pipes
             )
             for i in range(config.generator.replicas)
+        ]
+
+    def _make_scorers(self) -> list[Any]:
+        config, pipes = self.config, {"queue": self.queue, "store": self.store}
+        return [
+            place(Scorer, config.scorer, f"scorer-{i}", 4).remote(f"scorer-{i}", config, self.run_id, **pipes)
+            for i in range(config.scorer.replicas)
         ]
 
     def _wait_until_ready(self) -> None:
@@ -120,13 +171,15 @@ class Cluster:
         pending |= {actor.start.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
         self.learner = start_group(self.config, self._make_rank)
         await_all(pending, timeout_s, "to start")
-        note_segments(self.run_id, RUN_ID_VARIABLE)
+        note_segments(self._session_id, RUN_ID_VARIABLE)
 
     def _make_rank(self, rank: int, world_size: int) -> Any:
         config = self.config
-        actor = _place(LearnerWorker, config.learner, f"learner-{rank}", ACTOR_OPTIONS["max_concurrency"])
-        publish = StorePublish(self.store, config.weights.load_timeout_s) if rank == 0 else None
-        return actor.remote(config, rank, world_size, publish)
+        actor = place(LearnerWorker, config.learner, f"learner-{rank}", ACTOR_OPTIONS["max_concurrency"])
+        return actor.remote(config, rank, world_size, self._publish(rank))
+
+    def _publish(self, rank: int) -> StorePublish | None:
+        return StorePublish(self.store, self.config.weights.load_timeout_s) if rank == 0 else None
 
     def start_loops(self) -> None:
         """Let generators and scorers run until `stop`."""
@@ -165,47 +218,28 @@ class Cluster:
         """Stop everything; return a line for each thing that had to be removed by force."""
         if self._staging is None:
             return []
-        segments = note_segments(self.run_id, RUN_ID_VARIABLE)
+        segments = note_segments(self._session_id, RUN_ID_VARIABLE)
         if ray.is_initialized():
             if not at_once:
                 self._close_actors()
             ray.shutdown()
         self._staging.close()
-        return clean_up(self.run_id, RUN_ID_VARIABLE, segments=segments)
+        left_behind = clean_up(self._session_id, RUN_ID_VARIABLE, segments=segments)
+        if self.run_id != self._session_id:
+            NodeStaging(self.run_id).remove()
+        return left_behind
 
     def _close_actors(self) -> None:
-        closing = [a.close.remote() for a in (*self.generators, *self.scorers, *self.rewards)]
+        closing = [a.close.remote() for a in (*self.generators, *self._scorer_pool, *self.rewards)]
         if self.learner is not None:
             self.learner.shutdown()
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=STOP_TIMEOUT_S)
 
 
-def _place(actor: type, role: RoleConfig, name: str, max_concurrency: int) -> Any:
-    # No retries: a repeated generation would silently use newer weights (DESIGN section 4).
-    return ray.remote(actor).options(
-        name=name,
-        num_cpus=role.cpus,
-        num_gpus=role.gpus,
-        max_concurrency=max_concurrency,
-        max_restarts=0,
-        max_task_retries=0,
-    )
-
-
-def await_all(pending: dict[Any, str], timeout_s: float, what: str) -> None:
-    """Wait for calls, first failure first. Raises StageFailed with the actor's name, or WaitTimeout."""
-    deadline = time.monotonic() + timeout_s
-    refs: Sequence[Any] = list(pending)
-    while refs:
-        ready, refs = ray.wait(refs, num_returns=1, timeout=max(deadline - time.monotonic(), 0.0))
-        if not ready:
-            names = ", ".join(pending[ref] for ref in refs)
-            raise WaitTimeout(f"{names} {what}", timeout_s)
-        try:
-            ray.get(ready[0])
-        except Exception as error:
-            if isinstance(plain(error), ConfigError):
-                raise plain(error) from None
-            name = pending[ready[0]]
-            raise StageFailed(f"{name} failed {what}: {plain(error)}", role=name.split("-")[0]) from error
+def _processes(config: RunConfig) -> Any:
+    """What of a config decides how its processes are made, and what they keep from run to run."""
+    learner = config.learner.model_dump(include={"replicas", "cpus", "gpus", "num_threads"})
+    data = config.data.model_dump(include={"system_prompt", "instruction", "max_prompt_tokens"})
+    sections = (config.model, config.generation, config.generator, config.scorer, config.reward, config.ray)
+    return learner, data, [section.model_dump() for section in sections]

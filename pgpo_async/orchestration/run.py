@@ -36,14 +36,28 @@ class _Figures:
 
 
 class Run:
-    """One run from start to summary."""
+    """One run from start to summary.
 
-    def __init__(self, config: RunConfig, folder: RunFolder, console: Console) -> None:
+    With `cluster` it goes on with the processes of a run before; with `keep` it leaves its own running,
+    if it is completed, for a run to come.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        console: Console,
+        *,
+        cluster: Cluster | None = None,
+        keep: bool = False,
+    ) -> None:
         self._config = config
         self._folder = folder
         self._console = console
         self._progress = Progress(config.train.num_steps, console)
-        self._cluster = Cluster(config, folder.run_id)
+        self._renewed = cluster is not None
+        self._cluster = cluster or Cluster(config, folder.run_id)
+        self._keep = keep
         self._figures = _Figures()
         self._loop: RunLoop | None = None
         self._began = time.monotonic()
@@ -63,7 +77,11 @@ class Run:
 
     def _start_and_train(self, stop: StopSignal) -> None:
         config, cluster, figures = self._config, self._cluster, self._figures
-        cluster.start(self._progress.phase, connected=stop.install)
+        if self._renewed:
+            stop.install()
+            cluster.renew(config, self._folder.run_id, self._progress.phase)
+        else:
+            cluster.start(self._progress.phase, connected=stop.install)
         self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s; asking held-out prompts")
         figures.accuracy_before = self._evaluate(version=0)
         self._loop = RunLoop(config, cluster, self._folder, self._progress, lambda: stop.requested)
@@ -94,9 +112,17 @@ class Run:
         except (ray.exceptions.RayError, PgpoError) as error:
             self._progress.phase(f"some figures are missing from the summary: {error}")
 
+    @property
+    def kept(self) -> Cluster | None:
+        """The processes that were left running."""
+        return self._cluster if self._keep else None
+
     def _finish(self, status: str, *, at_once: bool) -> None:
+        self._keep = self._keep and status == "completed"
+        left_behind: list[str] = []
         try:
-            left_behind = self._cluster.stop(at_once=at_once)
+            if not self._keep:
+                left_behind = self._cluster.stop(at_once=at_once)
         except KeyboardInterrupt:
             left_behind = self._cluster.stop(at_once=True)
         summary = self._summary(status, tuple(left_behind))

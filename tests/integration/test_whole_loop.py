@@ -90,11 +90,12 @@ def loop(tmp_path_factory, local_ray_environment):
         "generator.prompts_in_flight=24",
     ]
     config = load_config("configs/local.yaml", overrides)
+    assert config.algorithm.shaper.name == "pgpo"
     run_folder = RunFolder(config)
     cluster = Cluster(config, run_folder.run_id)
     try:
         cluster.start(print)
-        yield LoopFixture(config, run_folder, cluster)
+        yield LoopFixture(config, run_folder, cluster, overrides)
     finally:
         left_behind = cluster.stop()
         assert left_behind == [], left_behind
@@ -103,12 +104,14 @@ def loop(tmp_path_factory, local_ray_environment):
 class LoopFixture:
     """The running cluster and what several tests ask of it."""
 
-    def __init__(self, config, run_folder, cluster):
+    def __init__(self, config, run_folder, cluster, overrides):
         self.config = config
+        self.overrides = overrides
         self.run_folder = run_folder
         self.cluster = cluster
         self.generator = cluster.generators[0]
         self.scorer = cluster.scorers[0]
+        self.pids = {status["pid"] for status in cluster.statuses()}
         self.policy = load_policy(config.model.path, dtype="float32")
         # What a fresh engine answers with the shipped weights, to hold later updates against.
         self.fresh = self.answer(mixed_prompts(12), version=0, temperature=0.0)
@@ -259,6 +262,44 @@ def test_every_role_is_a_process_of_its_own_and_all_are_found_by_the_run_id(loop
     roles = {process.cmdline()[0] for process in found if process.cmdline()}
     for role in ("Generator", "Scorer", "LearnerWorker", "QueueActor", "StoreActor", "RewardWorker"):
         assert any(name.startswith(f"ray::{role}") for name in roles), (role, roles)
+
+
+@pytest.mark.parametrize("method", ["vppo", "papo", "tor"])
+def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop, method):
+    cluster = loop.cluster
+    ray.get(loop.generator.__ray_call__.remote(bring_cache_reset_back), timeout=30)
+    changes = [f"algorithm.shaper.name={method}", "train.num_steps=3", "train.diagnostics_every=1"]
+    config = load_config("configs/local.yaml", [*loop.overrides, *changes, "data.seed=7"])
+    assert config.uses_scorers == (method != "papo")
+    assert cluster.can_renew(config)
+    assert not cluster.can_renew(load_config("configs/local.yaml", [*loop.overrides, "scorer.replicas=2"]))
+    folder = RunFolder(config)
+    cluster.renew(config, folder.run_id, print)
+
+    again = loop.answer(mixed_prompts(12), version=0, temperature=0.0)
+    assert answers(again) == answers(loop.fresh)
+    run = RunLoop(config, cluster, folder, Progress(3, Console()), should_stop=lambda: False)
+    run.run()
+    cluster.learner.flush(60.0)
+    assert run.steps_done == 3
+    stats = ray.get(cluster.queue.stats.remote(), timeout=30)
+    assert stats.accounting.balanced
+    assert stats.accounting.trained == 3 * GROUPS_PER_STEP
+    assert {s["pid"] for s in cluster.statuses()} <= loop.pids
+    steps = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
+    assert [step["step"] for step in steps] == [1, 2, 3]
+    assert all(step["learner/grad_norm"] > 0 and step["learner/grad_variance"] > 0 for step in steps)
+    # Masks and entropies come out of the scorer, the ranks of all tokens out of the learner.
+    assert ("learner/shaper/weight_max" in steps[0]) == (method != "papo")
+    after = loop.answer(mixed_prompts(12), version=3, temperature=0.0)
+    logprobs = [
+        np.concatenate([r.behaviour_logprobs for g in gs for r in g.rollouts]) for gs in (again, after)
+    ]
+    assert len(logprobs[0]) != len(logprobs[1]) or np.abs(logprobs[0] - logprobs[1]).max() > 1e-4
+
+
+def bring_cache_reset_back(generator):
+    vars(generator._engine).pop("_forget_old_embeddings", None)
 
 
 def test_held_out_prompts_are_not_among_the_training_prompts():

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-HEAVY = {"torch", "ray", "vllm", "deepspeed", "transformers"}
+HEAVY = {"torch", "ray", "vllm", "deepspeed", "transformers", "matplotlib"}
 
 PROGRAM = """
 import json, sys
