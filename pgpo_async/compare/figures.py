@@ -61,8 +61,11 @@ def geometric_mean(values: Iterable[float]) -> float | None:
 
 def variance_ratio(run: RunCurves) -> list[tuple[int, float]]:
     """Return the gradient's variance by that without shaping, at the steps that have both."""
-    shaped = run.values("learner/grad_variance")
-    plain = run.values("learner/grad_variance_unshaped")
+    return _by_unshaped(run, "learner/grad_variance")
+
+
+def _by_unshaped(run: RunCurves, name: str) -> list[tuple[int, float]]:
+    shaped, plain = run.values(name), run.values(f"{name}_unshaped")
     return [
         (step, above / below)
         for step, above, below in zip(run.steps, shaped, plain, strict=True)
@@ -127,6 +130,12 @@ FIGURES = (
         label="gradient signal to noise, geometric mean",
         form=".3f",
         of_run=_over_steps(geometric_mean, "learner/grad_snr"),
+    ),
+    Figure(
+        key="grad_snr_ratio",
+        label="gradient signal to noise by unshaped, geometric mean",
+        form=".3f",
+        of_run=lambda run: geometric_mean(value for _, value in _by_unshaped(run, "learner/grad_snr")),
     ),
     Figure(
         key="weight_max",

@@ -11,7 +11,7 @@ class ModelConfig(Section):
     """The policy: one model, read by generators, scorers and learner alike."""
 
     path: str = "builtin:tiny-vlm"
-    """A folder, a hub name, or `builtin:tiny-vlm`."""
+    """A folder, a hub name, `builtin:tiny-vlm` or `builtin:tiny-vlm-objects`."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of generators and scorers, and of the learner's forward pass."""
     min_pixels: PositiveInt | None = None
@@ -30,7 +30,7 @@ class DataConfig(Section):
     """The prompts to train on, and how a question becomes a chat."""
 
     source: str = "builtin:shapes"
-    """`builtin:shapes`, or a Parquet or JSONL file with columns `images`, `problem`, `answer`."""
+    """`builtin:shapes`, `builtin:objects`, or a Parquet or JSONL file of `images`, `problem`, `answer`."""
     seed: int = 0
     """Seeds the drawing order."""
     max_prompt_tokens: PositiveInt = 4096
@@ -61,9 +61,11 @@ class EvaluationConfig(Section):
     """The held-out prompts, asked before and after training."""
 
     source: str = "builtin:shapes"
-    """As `data.source`; `builtin:shapes` takes its held-out split."""
+    """As `data.source`; built-in data take their held-out split."""
     num_prompts: int = Field(default=200, ge=0)
     """0 turns evaluation off."""
+    before: bool = True
+    """Whether they are asked before training, too."""
     samples_per_prompt: PositiveInt = 4
     """k of avg@k."""
     temperature: float = Field(default=1.0, ge=0.0)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pgpo_async.contracts import ConfigError, Prompt
+from pgpo_async.data.builtin_source import BUILTIN_SOURCES, BuiltinSource
 from pgpo_async.data.file_source import READERS, FileSource
-from pgpo_async.data.shapes_source import ShapesSource
 
-BUILTIN_SHAPES = "builtin:shapes"
+_BUILTIN_NAMES = " or ".join(repr(name) for name in BUILTIN_SOURCES)
 
 
 class PromptSource(Protocol):
@@ -46,9 +46,9 @@ def open_source(spec: str, *, split: Literal["train", "heldout"], seed: int) -> 
     if seed < 0:
         raise ConfigError(f"the data seed must be at least 0, got {seed}")
     if spec.startswith("builtin:"):
-        if spec != BUILTIN_SHAPES:
-            raise ConfigError(f"a built-in source must be {BUILTIN_SHAPES!r}, got {spec!r}")
-        return ShapesSource(split=split, seed=seed)
+        if spec not in BUILTIN_SOURCES:
+            raise ConfigError(f"a built-in source must be {_BUILTIN_NAMES}, got {spec!r}")
+        return BuiltinSource(name=spec, split=split, seed=seed)
     path = Path(spec).expanduser().absolute()  # a Ray actor may work in another folder
     _check_path(path, spec)
     source = FileSource(path, seed=seed)
@@ -59,10 +59,10 @@ def open_source(spec: str, *, split: Literal["train", "heldout"], seed: int) -> 
 def _check_path(path: Path, spec: str) -> None:
     suffixes = sorted(READERS)
     if path.suffix.lower() not in READERS:
-        near = difflib.get_close_matches(spec, [BUILTIN_SHAPES], n=1)
+        near = difflib.get_close_matches(spec, BUILTIN_SOURCES, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"a prompt source must be {BUILTIN_SHAPES!r} or a file ending in one of {suffixes}, "
+            f"a prompt source must be {_BUILTIN_NAMES} or a file ending in one of {suffixes}, "
             f"got {spec!r}{hint}"
         )
     if not path.is_file():

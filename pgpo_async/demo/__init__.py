@@ -1,5 +1,5 @@
-"""The embedded demo: a synthetic visual data set and a tiny vision-language model that has half learnt it.
+"""The embedded demo: two synthetic visual data sets, each with a tiny model that has half learnt it.
 
-Owns both, so that the default run and the tests need no download. Imports nothing else of this package;
+Owns them, so that the default run and the tests need no download. Imports nothing else of this package;
 `data` and the tests call it.
 """

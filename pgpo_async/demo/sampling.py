@@ -1,4 +1,4 @@
-r"""Sampled accuracy of the tiny model on held-out shapes, with transformers' own generation.
+r"""Sampled accuracy of a tiny model on held-out examples, with transformers' own generation.
 
 Owns the measurement that `demo.build` steers by and that a test repeats on the shipped files. It reads the
 box with a regular expression only: `rewards` lies above this package and judges answers in earnest.
@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from pgpo_async.demo.shapes import ShapesExample, shapes_example
+from pgpo_async.demo.scenes import DemoExample
+from pgpo_async.demo.task import DemoTask
 from pgpo_async.demo.warm_start import open_image, prompt_text
 
-MAX_NEW_TOKENS = 40
 _WELL_FORMED = re.compile(r"<think>.*</think>.*\\boxed\{([^{}]*)\}", re.DOTALL)
 
 
@@ -36,15 +36,21 @@ def boxed_answer(response: str) -> str | None:
 
 
 def sampled_accuracy(
-    model: Any, processor: Any, *, num_prompts: int, samples_per_prompt: int, seed: int
+    model: Any, processor: Any, task: DemoTask, *, num_prompts: int, samples_per_prompt: int, seed: int
 ) -> SampledAccuracy:
-    """Sample answers at temperature 1 over the whole vocabulary to the first held-out examples of `seed`.
+    """Sample answers at temperature 1, whole vocabulary, to a task's first held-out examples of `seed`.
 
     Sets torch's global seed, so that the same weights give the same figure on the same machine.
     """
-    examples = [shapes_example("heldout", seed, index) for index in range(num_prompts)]
+    examples = [task.example("heldout", seed, index) for index in range(num_prompts)]
     torch.manual_seed(seed)
-    responses, lengths = generate(model, processor, examples, samples_per_prompt=samples_per_prompt)
+    responses, lengths = generate(
+        model,
+        processor,
+        examples,
+        max_new_tokens=task.max_new_tokens,
+        samples_per_prompt=samples_per_prompt,
+    )
     answers = [boxed_answer(response) for response in responses]
     references = [example.answer for example in examples for _ in range(samples_per_prompt)]
     num_samples = len(references)
@@ -60,7 +66,12 @@ def sampled_accuracy(
 
 @torch.inference_mode()
 def generate(
-    model: Any, processor: Any, examples: Sequence[ShapesExample], *, samples_per_prompt: int | None = None
+    model: Any,
+    processor: Any,
+    examples: Sequence[DemoExample],
+    *,
+    max_new_tokens: int,
+    samples_per_prompt: int | None = None,
 ) -> tuple[list[str], list[int]]:
     """Responses as text without special tokens, and their lengths in tokens, in the order of `examples`.
 
@@ -77,7 +88,7 @@ def generate(
     if samples_per_prompt is not None:
         sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
         sampling["num_return_sequences"] = samples_per_prompt
-    output = model.generate(**inputs, **sampling, max_new_tokens=MAX_NEW_TOKENS)
+    output = model.generate(**inputs, **sampling, max_new_tokens=max_new_tokens)
     tokens = output[:, inputs["input_ids"].shape[1] :]
     pad = processor.tokenizer.pad_token_id
     return (

@@ -1,25 +1,33 @@
 """The shapes data set: seeded images of 1 to 4 equal shapes, with a question about colour, count or shape.
 
-Owns what a scene is, how it is drawn, how its prompt reads and which answer is right. Numpy and PIL only.
-Called by `data` as a prompt source, by `demo.build` for the warm start, and by tests.
+Owns which scenes there are, how a prompt reads and which answer is right; `scenes` draws. Called by `data` as
+a prompt source, by `demo.build` for the warm start, and by tests.
 
 An example is a pure function of (split, seed, index): a data cursor is just the index, and any index can be
 read without those before it.
-
-How the splits are kept apart: the x-coordinates of a scene's shape centres sum to an even number in the
-training split and to an odd number in the held-out split. Shapes never overlap and are mirror-symmetric about
-their centre's column, so that sum can be read off the pixels: no training image can equal a held-out one,
-whatever the seeds and indices.
 """
 
-import io
+import random
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-from PIL import Image, ImageDraw
+from pgpo_async.demo.scenes import (
+    COLOURS,
+    SHAPES,
+    Colour,
+    DemoExample,
+    Figure,
+    Point,
+    Split,
+    centres_of_split,
+    check_place,
+    pick_background,
+    pick_centre,
+    pick_radius,
+    render_png,
+    seeded_pick,
+)
 
-Split = Literal["train", "heldout"]
 QuestionKind = Literal["colour", "count", "shape"]
 
 DEMO_SYSTEM_PROMPT = ""
@@ -28,14 +36,6 @@ DEMO_SYSTEM_PROMPT = ""
 DEMO_INSTRUCTION = r"use <think> </think> then \boxed{} ."
 """Appended to each question; the paper's instruction in as few tokens as the tiny model needs."""
 
-IMAGE_SIDE_PX = 84
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (215, 40, 40),
-    "green": (40, 160, 60),
-    "blue": (45, 75, 215),
-    "yellow": (235, 200, 30),
-}
-SHAPES = ("circle", "square", "triangle")
 MAX_SHAPES = 4
 QUESTIONS: dict[QuestionKind, str] = {
     "colour": "what colour are the shapes ?",
@@ -54,26 +54,7 @@ _THOUGHTS: dict[QuestionKind, str] = {
     "count": "there are {} shapes in the image .",
     "shape": "each shape in the image is a {} .",
 }
-_CELL_PX = IMAGE_SIDE_PX // 2
-_MIN_RADIUS_PX, _MAX_RADIUS_PX = 11, 16
-_MAX_JITTER_PX = 3  # 21 (half a cell) - 16 (radius) - 3 leaves a gap, so that shapes never touch
-_BACKGROUND_LEVELS = (232, 256)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShapesExample:
-    r"""One question about one image.
-
-    `example_id` is "shapes/<split>/<seed>/<index>", `question` the bare question, `answer` what belongs in
-    \boxed{}, `image_png` an 84 x 84 RGB image as PNG bytes, `clean_response` a perfect response's text,
-    without the end-of-turn token.
-    """
-
-    example_id: str
-    question: str
-    answer: str
-    image_png: bytes
-    clean_response: str
+_CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,28 +64,29 @@ class _Scene:
     colour: str
     shape: str
     radius: int
-    centres: tuple[tuple[int, int], ...]
-    background: tuple[int, int, int]
+    centres: tuple[Point, ...]
+    background: Colour
 
 
-def shapes_example(split: Split, seed: int, index: int) -> ShapesExample:
+def shapes_example(split: Split, seed: int, index: int) -> DemoExample:
     """The `index`-th example of a split; the same arguments give the same bytes in every process.
 
     Question kinds alternate with the index, so that any run of three consecutive examples holds each once.
     Raises ValueError for an unknown split or a negative seed or index.
     """
-    if split not in get_args(Split):
-        raise ValueError(f"split must be 'train' or 'heldout', got {split!r}")
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index must be at least 0, got seed={seed}, index={index}")
+    check_place(split, seed, index)
     kind = _KINDS[index % len(_KINDS)]
     scene = _draw_scene(split, seed, index)
     answer = {"colour": scene.colour, "count": str(len(scene.centres)), "shape": scene.shape}[kind]
-    return ShapesExample(
+    figures = [
+        Figure(colour=scene.colour, shape=scene.shape, radius=scene.radius, centre=centre)
+        for centre in scene.centres
+    ]
+    return DemoExample(
         example_id=f"shapes/{split}/{seed}/{index}",
         question=QUESTIONS[kind],
         answer=answer,
-        image_png=_render_png(scene),
+        image_png=render_png(figures, scene.background),
         clean_response=response_text(kind, answer),
     )
 
@@ -119,6 +101,20 @@ def response_text(kind: QuestionKind, answer: str) -> str:
     return f"<think> {_THOUGHTS[kind].format(answer)} </think> \\boxed{{{answer}}}"
 
 
+def noisy_response(example: DemoExample, noise: float, generator: random.Random) -> str:
+    """With probability `noise` a response that states a random plausible answer, else the clean one."""
+    if generator.random() >= noise:
+        return example.clean_response
+    kind = question_kind(example.question)
+    return response_text(kind, generator.choice(ANSWERS[kind]))
+
+
+def vocabulary_texts() -> list[str]:
+    """Every prompt and every response there is."""
+    prompts = [user_text(question) for question in QUESTIONS.values()]
+    return prompts + [response_text(kind, answer) for kind, answers in ANSWERS.items() for answer in answers]
+
+
 def question_kind(question: str) -> QuestionKind:
     """Which of the three kinds a question is; raises ValueError for any other text."""
     for kind, text in QUESTIONS.items():
@@ -128,46 +124,21 @@ def question_kind(question: str) -> QuestionKind:
 
 
 def _draw_scene(split: Split, seed: int, index: int) -> _Scene:
-    # SeedSequence's words are fixed by numpy's promise across versions; a Generator's draws are not.
-    words = np.random.SeedSequence((seed, index, get_args(Split).index(split))).generate_state(24)
-    draws = iter(int(word) for word in words)
-
-    def pick(stop: int) -> int:
-        return next(draws) % stop
-
+    pick = seeded_pick(split, seed, index, num_words=24)
     colour = tuple(COLOURS)[pick(len(COLOURS))]
     shape = SHAPES[pick(len(SHAPES))]
     count = 1 + pick(MAX_SHAPES)
-    radius = _MIN_RADIUS_PX + pick(_MAX_RADIUS_PX - _MIN_RADIUS_PX + 1)
-    low, high = _BACKGROUND_LEVELS
-    background = (low + pick(high - low), low + pick(high - low), low + pick(high - low))
-    cells = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    radius = pick_radius(pick)
+    background = pick_background(pick)
+    cells = list(_CELLS)
     centres = []
     for _ in range(count):
         column, row = cells.pop(pick(len(cells)))
-        jitter_x, jitter_y = (pick(2 * _MAX_JITTER_PX + 1) - _MAX_JITTER_PX for _ in range(2))
-        centres.append((column * _CELL_PX + 21 + jitter_x, row * _CELL_PX + 21 + jitter_y))
-    wanted_parity = get_args(Split).index(split)
-    if sum(x for x, _ in centres) % 2 != wanted_parity:
-        centres[0] = (_towards_cell_centre(centres[0][0]), centres[0][1])
-    return _Scene(colour=colour, shape=shape, radius=radius, centres=tuple(centres), background=background)
-
-
-def _towards_cell_centre(x: int) -> int:
-    return x - 1 if x % _CELL_PX > _CELL_PX // 2 else x + 1
-
-
-def _render_png(scene: _Scene) -> bytes:
-    image = Image.new("RGB", (IMAGE_SIDE_PX, IMAGE_SIDE_PX), scene.background)
-    draw = ImageDraw.Draw(image)
-    fill, r = COLOURS[scene.colour], scene.radius
-    for x, y in scene.centres:
-        if scene.shape == "circle":
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
-        elif scene.shape == "square":
-            draw.rectangle((x - r, y - r, x + r, y + r), fill=fill)
-        else:
-            draw.polygon(((x, y - r), (x - r, y + r), (x + r, y + r)), fill=fill)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
+        centres.append(pick_centre(pick, column=column, row=row))
+    return _Scene(
+        colour=colour,
+        shape=shape,
+        radius=radius,
+        centres=centres_of_split(centres, split),
+        background=background,
+    )

@@ -1,6 +1,6 @@
-"""The tiny model's tokenizer and processor: Qwen2.5-VL's formats over a vocabulary of about 400 tokens.
+"""The tiny models' tokenizers and processors: Qwen2.5-VL's formats over a few hundred tokens.
 
-Owns the special tokens, the chat template and the image limits. Trains on the demo's own texts; any other
+Owns the special tokens, the chat template and the image limits. Trains on a task's own texts; any other
 text still encodes, byte by byte. Called by `demo.build`.
 """
 
@@ -12,9 +12,8 @@ from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProce
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
 from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
-from pgpo_async.demo.shapes import ANSWERS, QUESTIONS, response_text, user_text
+from pgpo_async.demo.task import SHAPES_TASK, DemoTask
 
-VOCABULARY_SIZE = 400
 PAD_TOKEN = "<|endoftext|>"
 END_OF_TURN_TOKEN = "<|im_end|>"
 SPECIAL_TOKENS = (
@@ -64,19 +63,22 @@ _OTHER_TEXTS = (
 )
 
 
-def build_processor() -> Any:
-    """A new `Qwen2_5_VLProcessor`; 84 x 84 pixels become 9 image tokens, larger images at most 64."""
+def build_processor(task: DemoTask = SHAPES_TASK) -> Any:
+    """A new `Qwen2_5_VLProcessor` with a task's words.
+
+    84 x 84 pixels become 9 image tokens, larger images at most 64.
+    """
     pixels = {"min_pixels": 56 * 56, "max_pixels": 224 * 224}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(**pixels),
-        tokenizer=train_tokenizer(),
+        tokenizer=train_tokenizer(task),
         video_processor=Qwen2VLVideoProcessor(**pixels),
         chat_template=_CHAT_TEMPLATE,
     )
 
 
-def train_tokenizer() -> Any:
-    """A byte-level BPE over the demo's texts; deterministic. Pads on the left, as generation needs."""
+def train_tokenizer(task: DemoTask = SHAPES_TASK) -> Any:
+    """A byte-level BPE over a task's texts; deterministic. Pads on the left, as generation needs."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -86,12 +88,12 @@ def train_tokenizer() -> Any:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=task.vocabulary_size,
         special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_corpus(), trainer=trainer)
+    tokenizer.train_from_iterator(_corpus(task), trainer=trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TURN_TOKEN,
@@ -105,8 +107,6 @@ def train_tokenizer() -> Any:
     )
 
 
-def _corpus() -> list[str]:
-    demo_texts = [user_text(question) for question in QUESTIONS.values()]
-    demo_texts += [response_text(kind, answer) for kind, answers in ANSWERS.items() for answer in answers]
+def _corpus(task: DemoTask) -> list[str]:
     # Repeated, so that the demo's words win the merges; the rest fills what is left of the vocabulary.
-    return demo_texts * 10 + list(_OTHER_TEXTS)
+    return task.vocabulary_texts() * 10 + list(_OTHER_TEXTS)

@@ -1,8 +1,8 @@
 """Supervised warm start: first clean answers until the model sees, then noisy ones until it is unsure.
 
 Owns the batches and the optimizer. Clean first, because a model that meets noisy answers from the start
-never learns to look at the image. The noise is a random answer among the plausible ones, inside a
-well-formed response: what is lost is accuracy, not format. Called by `demo.build`.
+never learns to look at the image. The noise is the task's: random words of what is seen, inside a well-formed
+response: what is lost is accuracy, not format. Called by `demo.build`.
 """
 
 import io
@@ -13,17 +13,11 @@ from typing import Any
 import torch
 from PIL import Image
 
-from pgpo_async.demo.shapes import (
-    ANSWERS,
-    ShapesExample,
-    question_kind,
-    response_text,
-    shapes_example,
-    user_text,
-)
+from pgpo_async.demo.scenes import DemoExample
+from pgpo_async.demo.shapes import user_text
+from pgpo_async.demo.task import DemoTask
 from pgpo_async.demo.tokenizer import END_OF_TURN_TOKEN
 
-BATCH_SIZE = 64
 _IGNORED_LABEL = -100
 _GRADIENT_CLIP = 1.0
 
@@ -36,19 +30,20 @@ def prompt_text(processor: Any, question: str) -> str:
     return text
 
 
-def open_image(example: ShapesExample) -> Image.Image:
+def open_image(example: DemoExample) -> Image.Image:
     """The example's decoded image."""
     return Image.open(io.BytesIO(example.image_png))
 
 
 class WarmStart:
-    """A training run over the shapes' training split that can be continued with another noise share.
+    """A training run over a task's training split that can be continued with another noise share.
 
     `seed` picks the data and the noise. `num_steps` counts the steps done so far.
     """
 
-    def __init__(self, model: Any, processor: Any, *, seed: int) -> None:
+    def __init__(self, model: Any, processor: Any, task: DemoTask, *, seed: int) -> None:
         self._model = model
+        self._task = task
         self._processor = processor
         self._seed = seed
         self._random = random.Random(seed)
@@ -56,7 +51,7 @@ class WarmStart:
         self.num_steps = 0
 
     def train(self, num_steps: int, *, learning_rates: Callable[[int], float], noise: float) -> float:
-        """Run `num_steps` steps; a share `noise` of the responses states a random plausible answer.
+        """Run `num_steps` steps; a share `noise` of what the responses say they see is random.
 
         `learning_rates` maps the step within this call, from 0, to the rate. Returns the mean loss, in nats a
         token, over the call's last quarter.
@@ -78,19 +73,15 @@ class WarmStart:
         return sum(tail) / len(tail)
 
     def _next_batch(self, noise: float) -> dict[str, torch.Tensor]:
-        first = self.num_steps * BATCH_SIZE
-        examples = [shapes_example("train", self._seed, first + i) for i in range(BATCH_SIZE)]
-        return supervised_batch(self._processor, examples, [self._response(e, noise) for e in examples])
-
-    def _response(self, example: ShapesExample, noise: float) -> str:
-        if self._random.random() >= noise:
-            return example.clean_response
-        kind = question_kind(example.question)
-        return response_text(kind, self._random.choice(ANSWERS[kind]))
+        size = self._task.schedule.batch_size
+        first = self.num_steps * size
+        examples = [self._task.example("train", self._seed, first + i) for i in range(size)]
+        responses = [self._task.noisy_response(example, noise, self._random) for example in examples]
+        return supervised_batch(self._processor, examples, responses)
 
 
 def supervised_batch(
-    processor: Any, examples: Sequence[ShapesExample], responses: Sequence[str]
+    processor: Any, examples: Sequence[DemoExample], responses: Sequence[str]
 ) -> dict[str, torch.Tensor]:
     """Model inputs for teaching `responses`, padded on the right; only response tokens carry labels.
 

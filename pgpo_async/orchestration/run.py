@@ -82,8 +82,9 @@ class Run:
             cluster.renew(config, self._folder.run_id, self._progress.phase)
         else:
             cluster.start(self._progress.phase, connected=stop.install)
-        self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s; asking held-out prompts")
-        figures.accuracy_before = self._evaluate(version=0)
+        self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s")
+        if config.evaluation.before:
+            figures.accuracy_before = self._evaluate(version=0)
         self._loop = RunLoop(config, cluster, self._folder, self._progress, lambda: stop.requested)
         stop.polite(True)
         try:
@@ -100,6 +101,8 @@ class Run:
         cluster.learner.export_hf(str(self._folder.model))
 
     def _evaluate(self, version: int) -> Accuracy | None:
+        if self._config.evaluation.num_prompts:
+            self._progress.phase(f"asking {self._config.evaluation.num_prompts} held-out prompts")
         accuracy = evaluate(self._config, self._cluster.generators, version)
         if accuracy is not None:
             self._progress.phase(f"held-out accuracy at version {version}: {accuracy}")

@@ -3,10 +3,12 @@
     groups            a prompt with its responses
       -> packing      which responses share a pass: token budget, even cost (flops)
       -> inputs       one row, each prompt once (prompts, positions, images); batch is what comes out
+           views      what it shows of the images: all, none, a text-only prompt's worth, some cells (masks)
       -> model        tower once an image, layers (trim, elementwise) with attention over segments
            attention  row_attention: own and prefix parts, merged; kernels by device; vision_attention
-           logprobs   log-probs, entropy, exact divergence by slices of the vocabulary (vocabulary)
-    passes            all of it for scoring, images prepared ahead
+           logprobs   log-probs, entropy, exact divergence by slices of the vocabulary (vocabulary, nucleus)
+           similarity of hidden states to the image's, layer by layer
+    passes            all of it for scoring what is `wanted`, images prepared ahead
 
 torch and transformers only (no Ray, vLLM, DeepSpeed), so it runs alone on a GPU box. One forward serves
 the sighted pass, the blind pass and training, so the quotient that dependency needs is of one policy

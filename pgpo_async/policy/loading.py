@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from pgpo_async.contracts import ConfigError
-from pgpo_async.demo.tiny_vlm import tiny_vlm_path
+from pgpo_async.demo.tiny_vlm import tiny_vlm_objects_path, tiny_vlm_path
 from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
 from pgpo_async.policy.kernels import AttentionKernel
 from pgpo_async.policy.model import PolicyModel
@@ -32,7 +32,7 @@ SUPPORTED_MODELS = {
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
     "qwen3_vl": Qwen3VLForConditionalGeneration,
 }
-_BUILTIN = {"builtin:tiny-vlm": tiny_vlm_path}
+_BUILTIN = {"builtin:tiny-vlm": tiny_vlm_path, "builtin:tiny-vlm-objects": tiny_vlm_objects_path}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

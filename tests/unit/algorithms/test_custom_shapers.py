@@ -1,4 +1,6 @@
+import re
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,3 +122,15 @@ def test_a_class_may_take_parameters_by_any_name(write):
         + "    def shape(self, signals): ...\n"
     )
     assert make_shaper(f"{path}:Open", anything=1).options == {"anything": 1}
+
+
+def test_the_example_in_the_readme_is_a_shaper(write):
+    readme = Path(__file__).parents[3] / "README.md"
+    (code,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    shaper = make_shaper(f"{write(code)}:Sqrt", power=1.0)
+    signals = Signals(
+        mask_BT=torch.tensor([[1, 1, 0]]),
+        has_image_B=torch.tensor([True]),
+        dependency_BT=torch.tensor([[0.0, 2.0, 9.0]]),
+    )
+    assert shaper.shape(signals).weights_BT.tolist() == [[1.0, 3.0, 0.0]]

@@ -29,6 +29,7 @@ def step_line(step: int, accuracy: float, /, **changes: float) -> dict[str, floa
             "learner/grad_variance": 4.0 if step == 1 else 1.0,
             "learner/grad_variance_unshaped": 1.0,
             "learner/grad_snr": 0.5,
+            "learner/grad_snr_unshaped": 0.2,
         }
     return values | changes
 

@@ -19,6 +19,7 @@ def test_the_figures_of_one_run_are_as_computed_by_hand(make_run):
         "grad_variance": pytest.approx(2.0),  # sqrt(4 * 1)
         "grad_variance_ratio": pytest.approx(2.0),
         "grad_snr": pytest.approx(0.5),
+        "grad_snr_ratio": pytest.approx(2.5),
         "weight_max": 9.0,
         "advantage_top_share": pytest.approx(0.5),
         "dependency_end": pytest.approx(0.25),

@@ -219,8 +219,9 @@ def test_a_file_that_cannot_be_a_source_is_a_config_error_with_a_hint(tmp_path: 
     cases = {
         str(tmp_path / "trian.parquet"): "did you mean 'train.parquet'",
         str(tmp_path / "train.csv"): "ending in one of",
-        "builtin:shape": "must be 'builtin:shapes'",
+        "builtin:shape": "must be 'builtin:shapes' or 'builtin:objects'",
         "shapes": "did you mean 'builtin:shapes'",
+        "objects": "did you mean 'builtin:objects'",
         parquet(
             tmp_path / "renamed.parquet", renamed
         ): "column 'answer', got .* did you mean to rename 'answers'",
@@ -237,9 +238,11 @@ def test_a_file_that_cannot_be_a_source_is_a_config_error_with_a_hint(tmp_path: 
         open_source("builtin:shapes", split="train", seed=-1)
 
 
-def test_the_built_in_shapes_are_endless_and_their_splits_differ() -> None:
-    train = open_source("builtin:shapes", split="train", seed=5)
-    heldout = open_source("builtin:shapes", split="heldout", seed=5)
+@pytest.mark.parametrize("name", ["builtin:shapes", "builtin:objects"])
+def test_the_built_in_data_are_endless_and_their_splits_differ(name: str) -> None:
+    train = open_source(name, split="train", seed=5)
+    heldout = open_source(name, split="heldout", seed=5)
+    assert train.name == name
     assert train.num_rows is None
     prompt = train.prompt(10**9)
     assert pickle.loads(pickle.dumps(train)).prompt(10**9) == prompt

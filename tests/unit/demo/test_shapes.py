@@ -1,32 +1,22 @@
 import dataclasses
 import hashlib
-import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from support.scene_pixels import connected_boxes, scene_pixels, shape_in_box
 
+from pgpo_async.demo.scenes import COLOURS
 from pgpo_async.demo.shapes import (
     ANSWERS,
-    COLOURS,
     DEMO_INSTRUCTION,
-    IMAGE_SIDE_PX,
     QUESTIONS,
-    ShapesExample,
     question_kind,
     response_text,
     shapes_example,
     user_text,
 )
-
-
-def scene_pixels(example: ShapesExample) -> np.ndarray:
-    image = Image.open(io.BytesIO(example.image_png))
-    assert image.size == (IMAGE_SIDE_PX, IMAGE_SIDE_PX)
-    assert image.mode == "RGB"
-    return np.asarray(image)
 
 
 def colour_and_boxes(pixels: np.ndarray) -> tuple[str, list[tuple[int, int, int, int]], np.ndarray]:
@@ -37,30 +27,6 @@ def colour_and_boxes(pixels: np.ndarray) -> tuple[str, list[tuple[int, int, int,
     (rgb,) = colours
     (name,) = [name for name, value in COLOURS.items() if value == rgb]
     return name, connected_boxes(foreground), foreground
-
-
-def connected_boxes(foreground: np.ndarray) -> list[tuple[int, int, int, int]]:
-    unseen = {(int(y), int(x)) for y, x in np.argwhere(foreground)}
-    boxes = []
-    while unseen:
-        stack, component = [unseen.pop()], []
-        while stack:
-            y, x = stack.pop()
-            component.append((y, x))
-            around = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & unseen
-            unseen -= around
-            stack.extend(around)
-        ys, xs = [y for y, _ in component], [x for _, x in component]
-        boxes.append((min(xs), min(ys), max(xs), max(ys)))
-    return boxes
-
-
-def shape_in_box(foreground: np.ndarray, box: tuple[int, int, int, int]) -> str:
-    left, top, right, bottom = box
-    patch = foreground[top : bottom + 1, left : right + 1]
-    if patch.all():
-        return "square"
-    return "triangle" if patch[-1].all() else "circle"
 
 
 def test_the_same_arguments_give_the_same_example() -> None:

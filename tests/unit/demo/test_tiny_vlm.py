@@ -9,6 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from pgpo_async.demo import tiny_vlm
 from pgpo_async.demo.sampling import boxed_answer, generate, sampled_accuracy
 from pgpo_async.demo.shapes import ANSWERS, question_kind, shapes_example
+from pgpo_async.demo.task import SHAPES_TASK
 from pgpo_async.demo.tiny_vlm import tiny_vlm_path
 from pgpo_async.demo.tokenizer import train_tokenizer
 from pgpo_async.demo.warm_start import open_image, prompt_text, supervised_batch
@@ -44,7 +45,7 @@ def test_the_shipped_folder_is_complete_and_small() -> None:
 def test_a_missing_checkpoint_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tiny_vlm, "default_output", lambda: tmp_path)
+    monkeypatch.setattr(tiny_vlm, "default_output", lambda _: tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"got no model.safetensors, tokenizer.json: .*demo.build"):
         tiny_vlm_path()
@@ -118,14 +119,14 @@ def test_only_the_response_and_its_end_are_taught(processor: Any) -> None:
 
 def test_greedy_answers_are_well_formed_and_plausible(model: Any, processor: Any) -> None:
     examples = [shapes_example("heldout", 1, index) for index in range(48)]
-    responses, lengths = generate(model, processor, examples)
+    responses, lengths = generate(model, processor, examples, max_new_tokens=40)
     for example, response in zip(examples, responses, strict=True):
         assert boxed_answer(response) in ANSWERS[question_kind(example.question)]
     assert max(lengths) <= 20
 
 
 def test_sampled_accuracy_leaves_room_to_learn(model: Any, processor: Any) -> None:
-    measured = sampled_accuracy(model, processor, num_prompts=200, samples_per_prompt=2, seed=2)
+    measured = sampled_accuracy(model, processor, SHAPES_TASK, num_prompts=200, samples_per_prompt=2, seed=2)
     assert 0.35 <= measured.accuracy <= 0.55
     assert measured.format_rate >= 0.95
 

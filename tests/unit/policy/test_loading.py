@@ -73,7 +73,7 @@ def test_paths_that_hold_no_model_are_refused_with_what_to_do(tmp_path: Path) ->
         resolve_model_path("/no/such/folder")
     with pytest.raises(ConfigError, match=r"which has no config\.json"):
         resolve_model_path(str(tmp_path))
-    with pytest.raises(ConfigError, match=r"builtin:tiny-vlm.*got 'builtin:huge'"):
+    with pytest.raises(ConfigError, match=r"builtin:tiny-vlm.*builtin:tiny-vlm-objects.*got 'builtin:huge'"):
         resolve_model_path("builtin:huge")
     assert resolve_model_path("owner/some-model-3B") == "owner/some-model-3B"
     (tmp_path / "config.json").write_text("{}")
