@@ -131,6 +131,20 @@ def bench_policy(
         run_and_print(options, json)
 
 
+@bench.command("variance")
+def bench_variance(
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts of the objects demo.")] = 16,
+    group_size: Annotated[int, typer.Option(min=2, help="Responses to each.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of prompts, responses and masks.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """How much each method's gradient varies on one batch, response by response, and why."""
+    with _told_in_a_line():
+        from pgpo_async.bench.variance_table import run_and_print
+
+        run_and_print(num_prompts=prompts, group_size=group_size, seed=seed, path=json)
+
+
 @contextmanager
 def _told_in_a_line() -> Iterator[None]:
     """Turn the errors that users can act on into messages and exit codes."""

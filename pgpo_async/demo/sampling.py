@@ -64,7 +64,6 @@ def sampled_accuracy(
     )
 
 
-@torch.inference_mode()
 def generate(
     model: Any,
     processor: Any,
@@ -77,6 +76,24 @@ def generate(
 
     With `samples_per_prompt` it samples that many per example, side by side; without, it decodes greedily.
     """
+    sampled = sampled_tokens(
+        model, processor, examples, max_new_tokens=max_new_tokens, samples_per_prompt=samples_per_prompt
+    )
+    tokens = [response for _, responses in sampled for response in responses]
+    texts: list[str] = processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    return texts, [len(response) for response in tokens]
+
+
+@torch.inference_mode()
+def sampled_tokens(
+    model: Any,
+    processor: Any,
+    examples: Sequence[DemoExample],
+    *,
+    max_new_tokens: int,
+    samples_per_prompt: int | None = None,
+) -> list[tuple[list[int], list[list[int]]]]:
+    """Prompt tokens of each example, and those of its responses, with the end of the turn; as `generate`."""
     model.eval()
     inputs = processor(
         text=[prompt_text(processor, example.question) for example in examples],
@@ -89,9 +106,10 @@ def generate(
         sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
         sampling["num_return_sequences"] = samples_per_prompt
     output = model.generate(**inputs, **sampling, max_new_tokens=max_new_tokens)
-    tokens = output[:, inputs["input_ids"].shape[1] :]
     pad = processor.tokenizer.pad_token_id
-    return (
-        processor.tokenizer.batch_decode(tokens, skip_special_tokens=True),
-        (tokens != pad).sum(dim=1).tolist(),
-    )
+    responses = [row[row != pad].tolist() for row in output[:, inputs["input_ids"].shape[1] :]]
+    each = samples_per_prompt or 1
+    return [
+        (ids[real != 0].tolist(), responses[i * each : (i + 1) * each])
+        for i, (ids, real) in enumerate(zip(inputs["input_ids"], inputs["attention_mask"], strict=True))
+    ]

@@ -264,11 +264,32 @@ def test_every_role_is_a_process_of_its_own_and_all_are_found_by_the_run_id(loop
         assert any(name.startswith(f"ray::{role}") for name in roles), (role, roles)
 
 
-@pytest.mark.parametrize("method", ["vppo", "papo", "tor"])
-def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop, method):
+OWN_SHAPER = """
+from dataclasses import dataclass
+from pgpo_async.algorithms.shaping import BaseShaper, Shaped
+
+@dataclass(frozen=True)
+class Own(BaseShaper):
+    name = "own"
+    needs = frozenset({"blind", "hidden_similarity"})
+    by: float = 1.0
+
+    def shape(self, signals):
+        near = signals.require("similarity_BT", self.name)
+        return Shaped(weights_BT=self.by * (1 + near) * signals.mask_BT, metrics={"near": near.mean()})
+"""
+
+
+@pytest.mark.parametrize("method", ["vppo", "papo", "tor", "pepo", "own"])
+def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop, method, tmp_path):
     cluster = loop.cluster
     ray.get(loop.generator.__ray_call__.remote(bring_cache_reset_back), timeout=30)
     changes = [f"algorithm.shaper.name={method}", "train.num_steps=3", "train.diagnostics_every=1"]
+    if method == "pepo":
+        changes += ["algorithm.kl_coef=0.01", "algorithm.dependency={estimator: exact, measure: always}"]
+    if method == "own":
+        (tmp_path / "own.py").write_text(OWN_SHAPER)
+        changes[0] = f"algorithm.shaper={{name: '{tmp_path / 'own.py'}:Own', params: {{by: 2.0}}}}"
     config = load_config("configs/local.yaml", [*loop.overrides, *changes, "data.seed=7"])
     assert config.uses_scorers == (method != "papo")
     assert cluster.can_renew(config)
@@ -290,7 +311,12 @@ def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop,
     assert [step["step"] for step in steps] == [1, 2, 3]
     assert all(step["learner/grad_norm"] > 0 and step["learner/grad_variance"] > 0 for step in steps)
     # Masks and entropies come out of the scorer, the ranks of all tokens out of the learner.
-    assert ("learner/shaper/weight_max" in steps[0]) == (method != "papo")
+    assert ("learner/shaper/weight_max" in steps[0]) == (method in ("vppo", "tor"))
+    assert all((step["learner/dependency_mean"] > 0) == (method in ("vppo", "pepo", "own")) for step in steps)
+    # The reference is the model at the start: the policy has left it after a step.
+    assert (steps[-1]["learner/reference_kl"] > 1e-6) == (method == "pepo")
+    if method == "own":
+        assert steps[0]["learner/weight_max"] > 2
     after = loop.answer(mixed_prompts(12), version=3, temperature=0.0)
     logprobs = [
         np.concatenate([r.behaviour_logprobs for g in gs for r in g.rollouts]) for gs in (again, after)

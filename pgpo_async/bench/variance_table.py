@@ -1,0 +1,65 @@
+"""The figures of `bench variance` as a table and as a file. Called by the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pgpo_async.bench.variance import bench_variance
+from pgpo_async.contracts import ConfigError
+
+NOTE = (
+    "Variance: trace of the covariance of the batch's gradient, by that without shaping. Signal to noise: "
+    "the gradient's squared norm by its variance. w: token weights, of mean 1 where the mass is kept."
+)
+
+
+def run_and_print(*, num_prompts: int, group_size: int, seed: int, path: Path | None) -> None:
+    """Measure with a line of progress, print the table, write the figures.
+
+    Raises ConfigError for a file that could not be written.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"--json: the folder {path.parent} must exist")
+    console, progress = Console(), Console(stderr=True)
+    with progress.status("starting") as status:
+        figures = bench_variance(num_prompts=num_prompts, group_size=group_size, seed=seed, say=status.update)
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    console.print(
+        f"{figures['model']}: {figures['num_responses']} responses, {figures['num_tokens']:,} tokens, "
+        f"accuracy {figures['accuracy']:.3f}, {figures['num_groups_without_signal']} groups without signal "
+        "left out",
+        soft_wrap=True,
+    )
+    console.print(table(figures))
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """A row for each method."""
+    drawn = Table(caption=NOTE, caption_justify="left")
+    drawn.add_column("method")
+    for heading in (
+        "variance, all weights",
+        "final norm",
+        "signal to noise",
+        "final norm",
+        "largest w",
+        "mean w",
+        "mean w squared",
+    ):
+        drawn.add_column(heading, justify="right")
+    for row in figures["methods"]:
+        drawn.add_row(
+            row["method"],
+            f"{row['variance_ratio']:.3g}",
+            f"{row['final_norm_variance_ratio']:.3g}",
+            f"{row['signal_to_noise']:.3f}",
+            f"{row['final_norm_signal_to_noise']:.3f}",
+            f"{row['weight_max']:.1f}",
+            f"{row['weight_mean']:.2f}",
+            f"{row['weight_square_mean']:.1f}",
+        )
+    return drawn
