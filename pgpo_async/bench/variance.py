@@ -41,14 +41,15 @@ class Method:
 METHODS = (
     Method(name="none", shaper="none", params={}),
     Method(name="pgpo", shaper="pgpo", params={}),
-    Method(name="pgpo, exact dependency", shaper="pgpo", params={}, exact=True),
-    Method(name="pgpo, weights at most 4", shaper="pgpo", params={"max_weight": 4.0}),
-    Method(name="pgpo, mass not kept", shaper="pgpo", params={"mass_normalization": False}),
+    Method(name="pgpo, exact", shaper="pgpo", params={}, exact=True),
+    Method(name="pgpo, w <= 4", shaper="pgpo", params={"max_weight": 4.0}),
+    Method(name="pgpo, no mass", shaper="pgpo", params={"mass_normalization": False}),
     Method(name="vppo", shaper="vppo", params={}),
     Method(name="tor", shaper="tor", params={}),
     Method(name="pepo", shaper="pepo", params={}),
 )
-"""The first is what the others are compared with."""
+"""The first is what the others are compared with. Of `pgpo`: with the dependency over the whole vocabulary,
+with `max_weight`, and without mass normalization."""
 
 
 class _Moments:

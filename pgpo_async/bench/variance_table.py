@@ -11,8 +11,9 @@ from pgpo_async.bench.variance import bench_variance
 from pgpo_async.contracts import ConfigError
 
 NOTE = (
-    "Variance: trace of the covariance of the batch's gradient, by that without shaping. Signal to noise: "
-    "the gradient's squared norm by its variance. w: token weights, of mean 1 where the mass is kept."
+    "variance: trace of the covariance of the batch's gradient, by that without shaping; SNR: the "
+    "gradient's squared norm by its variance; both over all weights, and the final norm's alone. w: the token "
+    "weights, of mean 1 where the mass is kept."
 )
 
 
@@ -41,15 +42,7 @@ def table(figures: dict[str, Any]) -> Table:
     """A row for each method."""
     drawn = Table(caption=NOTE, caption_justify="left")
     drawn.add_column("method")
-    for heading in (
-        "variance, all weights",
-        "final norm",
-        "signal to noise",
-        "final norm",
-        "largest w",
-        "mean w",
-        "mean w squared",
-    ):
+    for heading in ("variance", "final norm", "SNR", "final norm", "max w", "mean w", "mean w^2"):
         drawn.add_column(heading, justify="right")
     for row in figures["methods"]:
         drawn.add_row(
