@@ -12,8 +12,8 @@ from pgpo_async.contracts import ConfigError
 
 NOTE = (
     "variance: trace of the covariance of the batch's gradient, by that without shaping; SNR: the "
-    "gradient's squared norm by its variance; both over all weights, and the final norm's alone. w: the token "
-    "weights, of mean 1 where the mass is kept."
+    "gradient's squared norm by its variance; both over all weights, and the final norm's alone. w: the "
+    "token weights, of mean 1 where the mass is kept."
 )
 
 
