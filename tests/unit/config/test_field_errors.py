@@ -15,7 +15,7 @@ ONE_FIELD = [
     (
         "evaluation: {xyz: 3}",
         "c.yaml:1:14: evaluation.xyz: unknown key, must be one of `source`, `num_prompts`, "
-        "`samples_per_prompt`, `temperature`",
+        "`before`, `samples_per_prompt`, `temperature`",
     ),
     # types
     (
