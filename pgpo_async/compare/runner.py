@@ -62,7 +62,8 @@ class Comparison:
                     interrupted = ended == "interrupted"
                     if interrupted:
                         break
-                    self._report()
+                    if number < len(left):  # the last one is reported below
+                        self._report()
         except KeyboardInterrupt:
             interrupted = True
         finally:

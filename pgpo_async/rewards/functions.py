@@ -1,17 +1,14 @@
 """Reward functions of the user's own, named by `module:function` or `path/to/file.py:function`.
 
-Owns finding and loading them. Called by `verifier`.
+Owns finding them and what is wrong with their names. Called by `verifier`.
 """
 
 import difflib
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import ModuleType
 
-from pgpo_async.contracts import ConfigError, Prompt, content_hash
+from pgpo_async.contracts import ConfigError, Prompt
+from pgpo_async.contracts.by_name import import_place, missing_file
 
 RewardFunction = Callable[[str, Prompt], float | Mapping[str, float]]
 
@@ -24,7 +21,7 @@ def load_function(spec: str) -> RewardFunction:
     place, _, name = spec.rpartition(":")
     if not place or not name:
         raise ConfigError(f"reward.function must be 'module:function' or 'file.py:function', got {spec!r}")
-    module = _import_file(place, spec) if place.endswith(".py") else _import_module(place, spec)
+    module = _import(place, spec)
     function = getattr(module, name, None)
     if function is None:
         names = [key for key, value in vars(module).items() if callable(value)]
@@ -36,37 +33,14 @@ def load_function(spec: str) -> RewardFunction:
     return function  # type: ignore[no-any-return]
 
 
-def _import_module(place: str, spec: str) -> ModuleType:
-    try:
-        return importlib.import_module(place)
-    except Exception as error:
-        raise _not_imported(spec, error) from error
-
-
-def _import_file(place: str, spec: str) -> ModuleType:
-    path = Path(place).expanduser().resolve()
-    if not path.is_file():
-        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, names, n=1)
+def _import(place: str, spec: str) -> ModuleType:
+    if (missing := missing_file(place)) is not None:
+        near = difflib.get_close_matches(*missing, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"reward.function must name an existing file, got {place!r}{hint}")
-    module_name = f"pgpo_reward_{path.stem}_{content_hash(str(path).encode())[:8]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    module_spec = importlib.util.spec_from_file_location(module_name, path)
-    assert module_spec is not None  # the name ends with .py
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_name] = module  # dataclasses in the file look their module up while it loads
     try:
-        module_spec.loader.exec_module(module)
+        return import_place(place, "pgpo_reward")
     except Exception as error:
-        del sys.modules[module_name]
-        raise _not_imported(spec, error) from error
-    return module
-
-
-def _not_imported(spec: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"reward.function must be importable, got {spec!r}, which raised {type(error).__name__}: {error}"
-    )
+        raise ConfigError(
+            f"reward.function must be importable, got {spec!r}, which raised {type(error).__name__}: {error}"
+        ) from error

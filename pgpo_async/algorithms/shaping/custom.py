@@ -1,20 +1,16 @@
 """Shapers of the user's own, named by `module:Class` or `path/to/file.py:Class`.
 
-Owns finding, loading and checking them. Called by `registry`. Each process loads the class by that name: an
+Owns finding and checking them. Called by `registry`. Each process loads the class by that name: an
 instance of a file's class cannot be pickled to a process that has not.
 """
 
-import hashlib
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Set
-from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
 from pgpo_async.algorithms.shaping.interface import ImageMasking, LossTerms, Need, Scope, Shaper
 from pgpo_async.algorithms.shaping.names import did_you_mean, listed, nearest
+from pgpo_async.contracts.by_name import import_place, missing_file
 
 MEMBERS = ("name", "needs", "scope", "entropy_top_p", "masking", "loss_terms", "shape")
 """What `interface.Shaper` declares; `interface.BaseShaper` has all but `name` and `shape`."""
@@ -30,7 +26,7 @@ def load_shaper_class(spec: str) -> Callable[..., Shaper]:
     place, _, name = spec.rpartition(":")
     if not place or not name.isidentifier():
         raise ValueError(f"shaper must be 'module:Class' or 'path/to/file.py:Class', got {spec!r}")
-    module = _import_file(place, spec) if place.endswith(".py") else _import_module(place, spec)
+    module = _import(place, spec)
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
@@ -77,35 +73,13 @@ def check_declarations(shaper: Shaper, spec: str) -> None:
         raise refuse("shape", "a method", shaper.shape)
 
 
-def _import_module(place: str, spec: str) -> ModuleType:
+def _import(place: str, spec: str) -> ModuleType:
+    if (missing := missing_file(place)) is not None:
+        hint = did_you_mean(*missing)
+        raise ValueError(f"shaper must name an existing file, got {place!r}{hint}")
     try:
-        return importlib.import_module(place)
+        return import_place(place, "pgpo_shaper")
     except Exception as error:
-        raise _not_imported(spec, error) from error
-
-
-def _import_file(place: str, spec: str) -> ModuleType:
-    path = Path(place).expanduser().resolve()
-    if not path.is_file():
-        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ValueError(f"shaper must name an existing file, got {place!r}{did_you_mean(path.name, names)}")
-    module_name = f"pgpo_shaper_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    module_spec = importlib.util.spec_from_file_location(module_name, path)
-    assert module_spec is not None  # the name ends with .py
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_name] = module  # dataclasses in the file look their module up while it loads
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        raise _not_imported(spec, error) from error
-    return module
-
-
-def _not_imported(spec: str, error: Exception) -> ValueError:
-    return ValueError(
-        f"shaper must be importable, got {spec!r}, which raised {type(error).__name__}: {error}"
-    )
+        raise ValueError(
+            f"shaper must be importable, got {spec!r}, which raised {type(error).__name__}: {error}"
+        ) from error
