@@ -13,6 +13,9 @@ from pgpo_async.actors.prompt_draw import PromptDraw
 from pgpo_async.actors.queue_types import AdmissionGate, Drop, GroupState, Quarantined, SlotReason
 from pgpo_async.contracts import GroupHeader, LeaseError
 
+MAX_CANCELS = 3
+"""A prompt whose responses were too old so often is stale: it would be generated for ever."""
+
 _AFTER_LEASE = {GroupState.SCORING: GroupState.GENERATED, GroupState.TRAINING: GroupState.SCORED}
 
 
@@ -48,7 +51,7 @@ class PendingGroups:
         if drawn is None:
             return None
         entry = self.table.add(*drawn)
-        self.admission.charge(entry.group_id)
+        self.admission.charge(entry.group_id, "again" if entry.draw.attempt else "drawn")
         self.leases.grant(entry.group_id, holder)
         return entry
 
@@ -85,6 +88,17 @@ class PendingGroups:
         """End a reservation: the slot is free, the prompt stays pending and is drawn first."""
         self._remove(entry, "returned")
         self.draw.give_back(dataclasses.replace(entry.draw, attempt=entry.draw.attempt + 1))
+
+    def cancel(self, entry: Entry) -> None:
+        """End a reservation too old to be trained; its prompt is drawn again, a few times."""
+        if entry.draw.num_cancels + 1 >= MAX_CANCELS:
+            self.drop(entry, "stale")
+            return
+        self._remove(entry, "cancelled")
+        draw = entry.draw
+        self.draw.give_back(
+            dataclasses.replace(draw, attempt=draw.attempt + 1, num_cancels=draw.num_cancels + 1)
+        )
 
     def lose(self, entry: Entry) -> None:
         """End a lease whose holder died or fell silent.

@@ -18,7 +18,8 @@ MAX_BAD_ROWS = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draw:
-    """A drawn prompt. `attempt` counts earlier reservations, `num_losses` those that ended in a loss.
+    """A drawn prompt. `attempt` counts earlier reservations, `num_losses` leases of it
+    that were lost, `num_cancels` how often it was too old in flight.
 
     `prompt` is None only for what an earlier run left pending: it is read from the source again.
     """
@@ -27,6 +28,7 @@ class Draw:
     prompt: Prompt | None
     attempt: int = 0
     num_losses: int = 0
+    num_cancels: int = 0
 
     @property
     def group_id(self) -> str:

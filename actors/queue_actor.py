@@ -10,7 +10,7 @@ they have waited too long.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from pgpo_async.actors.prompt_prefetch import PromptPrefetch
@@ -57,12 +57,13 @@ class QueueActor:
             admission=admission,
             source=self._prefetch,
             store=RayStore() if store is None else store,
-            max_lag=config.train.max_lag,
+            max_lag=config.max_lag,
             config=config.queue,
             group_filter=config.algorithm.filter,
             version=version,
             resume=resume,
             scoring=config.uses_scorers,
+            in_turns=config.mode == "sync",
         )
         # How often each holder was released: a wait begun before that must not give a dead actor anything.
         self._deaths: Counter[str] = Counter()
@@ -98,6 +99,14 @@ class QueueActor:
     async def give_back(self, group_id: str, holder: str) -> None:
         """Return a reserved prompt."""
         self._change(lambda: self._queue.give_back(group_id, holder))
+
+    async def over_age(self, holder: str, started: Mapping[str, int]) -> list[str]:
+        """Return which groups in flight are too old to be trained."""
+        return self._queue.over_age(holder, started)
+
+    async def cancel(self, group_id: str, holder: str) -> None:
+        """Give up a group that is over age."""
+        self._change(lambda: self._queue.cancel(group_id, holder))
 
     async def quarantine(self, group_id: str, holder: str, reason: str, error_text: str) -> None:
         """End a group that cannot be used."""

@@ -1,5 +1,6 @@
 """What blocks the replay queue's sides, in words, and the snapshot of it all. Reads, never changes."""
 
+from pgpo_async.actors.lending import batch_waits_for, turn_of_generation
 from pgpo_async.actors.pending_groups import PendingGroups
 from pgpo_async.actors.queue_types import GroupState, QueueStats
 
@@ -19,7 +20,9 @@ def reservation_blocked_by(groups: PendingGroups, max_groups: int, max_bytes: in
     return None
 
 
-def snapshot(groups: PendingGroups, *, max_groups: int, max_bytes: int, batch_asked: int) -> QueueStats:
+def snapshot(
+    groups: PendingGroups, *, max_groups: int, max_bytes: int, batch_asked: int, in_turns: bool
+) -> QueueStats:
     """Return the queue's figures; asserts that its books balance."""
     return QueueStats(
         version=groups.version,
@@ -34,11 +37,13 @@ def snapshot(groups: PendingGroups, *, max_groups: int, max_bytes: int, batch_as
         lag_histogram=groups.ledger.lag_histogram,
         mixed_rollouts_trained=groups.ledger.mixed_rollouts_trained,
         leases_lost=groups.num_leases_lost,
-        waiting=_waiting(groups, max_groups, max_bytes, batch_asked),
+        waiting=_waiting(groups, max_groups, max_bytes, batch_asked, in_turns),
     )
 
 
-def _waiting(groups: PendingGroups, max_groups: int, max_bytes: int, batch_asked: int) -> dict[str, str]:
+def _waiting(
+    groups: PendingGroups, max_groups: int, max_bytes: int, batch_asked: int, in_turns: bool
+) -> dict[str, str]:
     depth = groups.table.depth()
     waiting = {}
     blocked = reservation_blocked_by(groups, max_groups, max_bytes)
@@ -46,6 +51,8 @@ def _waiting(groups: PendingGroups, max_groups: int, max_bytes: int, batch_asked
         waiting["reserve"] = blocked or "the prompt source"
     if not depth[GroupState.GENERATED]:
         waiting["scoring"] = f"a generated group ({depth[GroupState.RESERVED]} are being generated)"
-    if depth[GroupState.SCORED] < batch_asked:
-        waiting["batch"] = f"{batch_asked} scored groups ({depth[GroupState.SCORED]} are there)"
+    elif in_turns and (turn := turn_of_generation(groups, blocked is not None)):
+        waiting["scoring"] = turn
+    if batch_asked and (missing := batch_waits_for(groups, batch_asked)):
+        waiting["batch"] = missing
     return waiting

@@ -4,15 +4,15 @@ Owns types only. `replay_queue` makes them, its callers (generators, scorers, th
 folder) read them. The protocols are here because `actors` may not import what implements them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from pgpo_async.contracts import Accounting, GroupHeader, Prompt
 
-SlotReason = Literal["trained", "filtered", "stale", "quarantined", "returned"]
-"""Why an admission slot comes back: how the prompt ended (DESIGN 5.1), or that it was given back."""
+SlotReason = Literal["trained", "filtered", "stale", "quarantined", "returned", "cancelled"]
+"""Why an admission slot comes back: how the prompt ended (DESIGN 5.1), or that it will be drawn again."""
 
 Drop = Literal["filtered", "stale"]
 """Ends that need no record."""
@@ -59,11 +59,21 @@ class AdmissionGate(Protocol):
     def available(self) -> int:
         """Free slots."""
 
-    def charge(self, group_id: str, /) -> None:
-        """Take a slot."""
+    @property
+    def order_window(self) -> int | None:
+        """How many younger groups may be trained before a group; None for any number."""
+
+    def charge(self, group_id: str, reason: Literal["drawn", "again"], /) -> None:
+        """Take a slot, for a new prompt or one that was given back."""
 
     def release(self, group_id: str, reason: SlotReason, /) -> None:
         """Give a slot back."""
+
+    def must_wait_for(self, batch: Collection[str], /) -> str | None:
+        """Return a group that this batch may not overtake."""
+
+    def over_age(self, version: int, started: Mapping[str, int], /) -> list[str]:
+        """Return the groups in flight, given with their oldest weights, that no step can train any more."""
 
     def oldest_useful_version(self, version: int, num_ahead: int, /) -> int:
         """Return the oldest weights worth generating with."""

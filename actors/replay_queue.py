@@ -13,10 +13,12 @@ a group has at most one lease and one payload; no group is lent to the learner a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from pgpo_async.actors.group_filter import has_signal
 from pgpo_async.actors.leases import Leases
 from pgpo_async.actors.ledger import Ledger
+from pgpo_async.actors.lending import next_batch, turn_of_generation
 from pgpo_async.actors.pending_groups import PendingGroups
 from pgpo_async.actors.prompt_draw import PromptDraw
 from pgpo_async.actors.queue_stats import reservation_blocked_by, snapshot
@@ -42,7 +44,7 @@ class ReplayQueue:
     """See the module. `holder` is any name that is one actor's own; `version` counts optimizer steps done.
 
     `config` bounds groups, bytes and lease time (a bound on groups below one batch never yields a batch);
-    without `scoring` a committed group counts as scored;
+    without `scoring` a committed group counts as scored; `in_turns`: scoring waits for the whole batch;
     `max_losses` is how many generators or scorers one group may cost. `version` and `resume` are those of
     the checkpoint the run starts from.
     """
@@ -59,12 +61,14 @@ class ReplayQueue:
         version: int = 0,
         resume: QueueState | None = None,
         scoring: bool = True,
+        in_turns: bool = False,
         max_losses: int = 5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         ledger = Ledger(resume.accounting if resume else None)
         self._store = store
         self._filter = group_filter
+        self._in_turns = in_turns
         self._generated_state = GroupState.GENERATED if scoring else GroupState.SCORED
         self._max_groups = config.max_groups or admission.num_slots
         self._max_bytes = config.max_bytes
@@ -93,7 +97,7 @@ class ReplayQueue:
         Raises StageFailed where the source has nothing usable.
         """
         groups = self._groups
-        if reservation_blocked_by(groups, self._max_groups, self._max_bytes):
+        if self._reservation_blocked_by():
             return None
         entry = groups.admit(holder)
         if entry is None:
@@ -105,6 +109,9 @@ class ReplayQueue:
             attempt=entry.draw.attempt,
             min_version=groups.admission.oldest_useful_version(groups.version, num_ahead),
         )
+
+    def _reservation_blocked_by(self) -> str | None:
+        return reservation_blocked_by(self._groups, self._max_groups, self._max_bytes)
 
     def commit(self, group_id: str, holder: str, payload: bytes, header: GroupHeader) -> Disposition:
         """Bring a generated group. Returns what became of it: queued, filtered (no signal) or stale.
@@ -133,6 +140,21 @@ class ReplayQueue:
         """Return a reserved prompt; it stays pending and is drawn first. Raises LeaseError."""
         self._groups.give_back(self._groups.held(group_id, holder, GroupState.RESERVED))
 
+    def over_age(self, holder: str, started: Mapping[str, int]) -> list[str]:
+        """Return which of a generator's groups are too old to be trained, whenever they are done.
+
+        `started`: the weights that each began with. The holder cancels them before it loads newer weights.
+        """
+        mine = set(self._groups.leases.of(holder))
+        return [g for g in self._groups.admission.over_age(self.version, started) if g in mine]
+
+    def cancel(self, group_id: str, holder: str) -> None:
+        """Give up a group that is over age; its prompt is drawn again, or stale after a few times.
+
+        Raises LeaseError.
+        """
+        self._groups.cancel(self._groups.held(group_id, holder, GroupState.RESERVED))
+
     def quarantine(self, group_id: str, holder: str, reason: str, error_text: str) -> None:
         """End a group that its holder (of any kind of lease) cannot use. Raises LeaseError.
 
@@ -144,9 +166,14 @@ class ReplayQueue:
     # Scorers
 
     def lease_for_scoring(self, holder: str, max_groups: int) -> list[Lease]:
-        """Lend up to `max_groups` generated groups, those that must train soonest first."""
+        """Lend up to `max_groups` generated groups, those that must train soonest first.
+
+        In turns: none before the whole batch is generated.
+        """
         if max_groups < 1:
             raise ValueError(f"max_groups must be at least 1, got {max_groups}")
+        if self._in_turns and turn_of_generation(self._groups, self._reservation_blocked_by() is not None):
+            return []
         entries = self._groups.table.in_state(GroupState.GENERATED)[:max_groups]
         for entry in entries:
             self._groups.lend(entry, holder, GroupState.SCORING)
@@ -176,17 +203,16 @@ class ReplayQueue:
     # The learner
 
     def lease_batch(self, holder: str, version: int, num_groups: int) -> list[Lease] | None:
-        """Lend the learner, at `version`, exactly `num_groups` scored groups; None while there are fewer.
+        """Lend the learner, at `version`, exactly `num_groups` scored groups; None while it must wait.
 
-        Oldest weights first, then first in, first out; none has a lag above max_lag, those that had are
-        dropped as stale.
+        None of them has a lag above max_lag: those that had are dropped as stale.
         """
         if num_groups < 1:
             raise ValueError(f"num_groups must be at least 1, got {num_groups}")
         self._batch_asked = num_groups
         self.set_version(version)
-        entries = self._groups.table.in_state(GroupState.SCORED)[:num_groups]
-        if len(entries) < num_groups:
+        entries = next_batch(self._groups, num_groups)
+        if entries is None:
             return None
         for entry in entries:
             assert self._groups.lag(entry.lease().header) <= self._groups.max_lag, entry
@@ -285,17 +311,5 @@ class ReplayQueue:
             max_groups=self._max_groups,
             max_bytes=self._max_bytes,
             batch_asked=self._batch_asked,
+            in_turns=self._in_turns,
         )
-
-
-def has_signal(header: GroupHeader, group_filter: FilterConfig) -> bool:
-    """Whether a group trains (DAPO's dynamic sampling): the mean of the key strictly between the bounds.
-
-    Raises ValueError if the group's reward has no such part.
-    """
-    if not group_filter.enabled:
-        return True
-    values = {**header.mean_parts, "reward": header.mean_reward}
-    if group_filter.key not in values:
-        raise ValueError(f"filter key must be one of {sorted(values)}, got {group_filter.key!r}")
-    return group_filter.low < values[group_filter.key] < group_filter.high

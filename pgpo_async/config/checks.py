@@ -55,9 +55,9 @@ def warnings(config: "RunConfig") -> Iterator[str]:
             f"generation.top_p {generation.top_p} is below 1: the behaviour log-probs are of the truncated "
             "distribution, the trainer's of the full one, so every importance weight is biased low"
         )
-    if train.max_lag == 0:
+    if config.mode == "async" and train.max_lag == 0:
         yield "train.max_lag 0: generation waits for each update, so nothing overlaps"
-    elif config.algorithm.is_mode == "off":
+    elif config.max_lag > 0 and config.algorithm.is_mode == "off":
         yield (
             f"algorithm.is_mode 'off' with train.max_lag {train.max_lag}: nothing corrects for responses "
             "that older weights sampled"
@@ -184,6 +184,15 @@ def _step_problems(config: "RunConfig") -> Iterator[Problem]:
             f"got {train.groups_per_step}",
             "train.groups_per_step",
             "learner.replicas",
+        )
+    largest = train.max_lag * train.groups_per_step
+    if config.mode == "async" and train.order_window is not None and train.order_window > largest:
+        yield _problem(
+            f"must be at most train.max_lag * train.groups_per_step ({largest}), or no batch ever fills, "
+            f"got {train.order_window}",
+            "train.order_window",
+            "train.max_lag",
+            "train.groups_per_step",
         )
     if max_groups is not None and max_groups < train.groups_per_step:
         yield _problem(

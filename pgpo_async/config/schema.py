@@ -1,6 +1,7 @@
 """`RunConfig`: the whole of one run, and the place where `checks` of several fields are applied."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -25,6 +26,8 @@ class RunConfig(Section):
     """The run folder's name starts with it."""
     output_dir: str = "runs"
     """Run folders are made in it."""
+    mode: Literal["async", "sync"] = "async"
+    """`sync`: generate, score and train in turn, on the newest weights alone; train.max_lag counts as 0."""
     seed: int = 0
     """Seeds sampling, data order and the model's dropout."""
     model: ModelConfig = ModelConfig()
@@ -42,9 +45,19 @@ class RunConfig(Section):
     ray: RayConfig = RayConfig()
 
     @property
+    def max_lag(self) -> int:
+        """`train.max_lag`, or 0 where the stages take turns."""
+        return 0 if self.mode == "sync" else self.train.max_lag
+
+    @property
+    def order_window(self) -> int | None:
+        """`train.order_window`; in turns there is none to overtake."""
+        return None if self.mode == "sync" else self.train.order_window
+
+    @property
     def max_slots(self) -> int:
-        """Admission slots: groups in flight and queued (DESIGN section 6)."""
-        return (self.train.max_lag + 1) * self.train.groups_per_step
+        """Admission slots: groups in flight and queued (DESIGN section 6), less those that pay the window."""
+        return (self.max_lag + 1) * self.train.groups_per_step - (self.order_window or 0)
 
     @property
     def uses_scorers(self) -> bool:

@@ -133,6 +133,9 @@ class TrainConfig(Section):
     """Groups in one optimizer step, over all ranks."""
     max_lag: NonNegativeInt = 2
     """Most optimizer steps between the oldest version in a group and the step that trains on it."""
+    order_window: NonNegativeInt | None = None
+    """Most younger groups trained before a group; the learner waits for one overtaken so often, so that none
+    gets too old. Costs as many admission slots. Null: whatever is ready trains, what is too old is redone."""
     save_every: NonNegativeInt = 0
     """Steps between checkpoints; 0 saves at the end only."""
     batch_timeout_s: PositiveFloat = 900.0

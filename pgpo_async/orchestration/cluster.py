@@ -129,7 +129,7 @@ class Cluster:
 
     def _make_control(self, source: Any) -> None:
         config = self.config
-        admission = Admission(max_lag=config.train.max_lag, groups_per_step=config.train.groups_per_step)
+        admission = Admission(config.max_lag, config.train.groups_per_step, config.order_window)
         control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000, "max_restarts": 0}
         self.queue = (
             ray.remote(QueueActor)

@@ -150,7 +150,7 @@ class Run:
                 "learn": loop.learn_busy_s if loop else 0.0,
             },
             learner_wait_s=loop.learner_wait_s if loop else 0.0,
-            max_lag_allowed=self._config.train.max_lag,
+            max_lag_allowed=self._config.max_lag,
             lag_histogram=stats.lag_histogram if stats else {},
             weight_versions_loaded=sum(s["num_updates"] for s in generators),
             rollouts_with_several_versions=stats.mixed_rollouts_trained if stats else 0,

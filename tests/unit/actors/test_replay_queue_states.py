@@ -71,12 +71,20 @@ def header(group_id: str, oldest: int, newest: int, reward: float) -> GroupHeade
 class QueueMachine(RuleBasedStateMachine):
     """Drives the queue as several generators, scorers and a learner, some of which die."""
 
-    @initialize(max_lag=st.integers(0, 2), groups=st.integers(1, 3), max_bytes=st.sampled_from([150, 10**6]))
-    def start(self, max_lag, groups, max_bytes):
+    @initialize(
+        max_lag=st.integers(0, 2),
+        groups=st.integers(1, 3),
+        window=st.none() | st.integers(0, 6),
+        in_turns=st.booleans(),
+        max_bytes=st.sampled_from([150, 10**6]),
+    )
+    def start(self, max_lag, groups, window, in_turns, max_bytes):
+        self.in_turns = in_turns
+        window = None if window is None else min(window, max_lag * groups)
         self.max_lag, self.groups_per_step = max_lag, groups
         self.now = 0.0
         self.store = Store()
-        self.admission = Admission(max_lag, groups)
+        self.admission = Admission(max_lag, groups, window)
         self.queue = ReplayQueue(
             admission=self.admission,
             source=Source(),
@@ -85,6 +93,7 @@ class QueueMachine(RuleBasedStateMachine):
             config=QueueConfig(max_bytes=max_bytes, lease_timeout_s=LEASE_S),
             group_filter=FilterConfig(),
             max_losses=MAX_LOSSES,
+            in_turns=in_turns,
             clock=lambda: self.now,
         )
         # The model: what each actor believes it has, and what it did with it.
@@ -150,6 +159,15 @@ class QueueMachine(RuleBasedStateMachine):
         del self.reserved[holder, group_id]
         self._try(self.queue.give_back, group_id, holder)
 
+    @precondition(lambda self: self.reserved)
+    @rule(holder=holders)
+    def over_age_work_is_cancelled(self, holder):
+        mine = {group: started for (who, group), started in self.reserved.items() if who == holder}
+        for group_id in self.queue.over_age(holder, mine):
+            assert self.queue.version - mine[group_id] > self.max_lag
+            del self.reserved[holder, group_id]
+            self.queue.cancel(group_id, holder)
+
     @precondition(lambda self: self.reserved or self.scoring)
     @rule(pick=picks)
     def quarantine(self, pick):
@@ -160,8 +178,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(holder=holders, max_groups=st.integers(1, 4))
     def lease_for_scoring(self, holder, max_groups):
+        depth = self.queue.stats().depth
         leases = self.queue.lease_for_scoring(holder, max_groups)
         assert len(leases) <= max_groups
+        if leases and self.in_turns:
+            assert depth["reserved"] == 0, "generation's turn has ended"
         ages = [lease.header.oldest_version for lease in leases]
         assert ages == sorted(ages)
         self.scoring |= {(holder, lease.group_id) for lease in leases}
@@ -178,7 +199,10 @@ class QueueMachine(RuleBasedStateMachine):
         version = self.queue.version
         leases = self.queue.lease_batch(holder, version, self.groups_per_step)
         if leases is None:
-            assert self.queue.stats().depth["scored"] < self.groups_per_step
+            stats = self.queue.stats()
+            enough = stats.depth["scored"] >= self.groups_per_step
+            assert "batch" in stats.waiting
+            assert ("order_window" in stats.waiting["batch"]) == enough
             return
         assert len(leases) == self.groups_per_step
         for lease in leases:

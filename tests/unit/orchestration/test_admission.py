@@ -68,6 +68,10 @@ class Schedule:
         ready = [g for g in pool if g.state == "scored"]
         if self.training or len(ready) < size:
             return
+        if self.admission.order_window is not None:
+            if self.admission.must_wait_for([str(g.order) for g in ready[:size]]):
+                return
+            choice = 0
         first = 0 if self.in_order else choice % (len(ready) - size + 1)
         self.training = ready[first : first + size]
         self.live = [g for g in self.live if g not in self.training]
@@ -120,6 +124,79 @@ def test_the_mean_lag_is_bounded_in_any_order(size, events, delay):
     assert sum(schedule.lags) <= len(schedule.lags) * (size[0] + delay)
 
 
+windowed = sizes.flatmap(
+    lambda size: st.builds(Admission, st.just(size[0]), st.just(size[1]), st.integers(0, size[0] * size[1]))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(windowed, bursts, st.integers(0, 3), st.booleans())
+def test_a_window_of_order_is_paid_for_in_slots_and_keeps_every_lag_within_max_lag(
+    admission, events, delay, gated
+):
+    schedule = run(Schedule(admission, in_order=False, publish_delay=delay, gated=gated), events)
+    assert admission.lag_bound == admission.max_lag
+    assert max(schedule.lags, default=0) <= admission.max_lag + (0 if gated else delay)
+
+
+class OneSlotTooMany(Admission):
+    @property
+    def num_slots(self) -> int:
+        return super().num_slots + 1
+
+
+def overtaken_as_often_as_can_be(admission: Admission) -> int:
+    """Return the lag of the last of the first groups to be admitted, which is ready when it is waited for."""
+    schedule = Schedule(admission, in_order=False)
+    late = admission.num_slots - 1
+    for _ in range(20):
+        for _ in range(admission.num_slots):
+            schedule.reserve(0)
+        for group in schedule.live:
+            group.state = "generating" if group.order == late else "scored"
+        schedule.lease(0)
+        if not schedule.training:
+            next(g for g in schedule.live if g.order == late).state = "scored"
+            schedule.lease(0)
+            trained = [g.order for g in schedule.training]
+            return schedule.lags[trained.index(late) - len(trained)]
+        schedule.ack(0)
+    raise AssertionError("it was never waited for")
+
+
+@pytest.mark.parametrize("window", [0, 1, 3, 5])
+def test_the_bound_of_a_window_is_tight_and_one_slot_too_many_is_seen(window):
+    assert overtaken_as_often_as_can_be(Admission(2, 3, window)) == 2
+    assert overtaken_as_often_as_can_be(OneSlotTooMany(2, 3, window)) == 3
+
+
+def test_one_slot_too_many_is_seen_in_order():
+    assert max(saturated(OneSlotTooMany(2, 3), 12, straggler=False).lags) == 3
+
+
+def test_a_straggler_is_waited_for_once_its_window_is_used_up():
+    schedule = Schedule(Admission(2, 2, order_window=3), in_order=False)
+    trained = []
+    for _ in range(6):
+        for _ in range(3):
+            schedule.reserve(0)
+        for group in schedule.live:
+            group.state = "generating" if group.order == 0 else "scored"
+        schedule.lease(0)
+        trained.append(len(schedule.training))
+        schedule.ack(0)
+    assert trained == [2, 0, 0, 0, 0, 0], "a second batch would be the third and fourth to overtake it"
+    schedule.live[0].state = "scored"
+    schedule.lease(0)
+    assert schedule.training[0].order == 0
+    assert schedule.lags[-2] == 1
+
+
+def test_work_too_old_for_any_step_is_over_age():
+    admission = Admission(2, 4)
+    assert admission.over_age(5, {"a": 2, "b": 3, "c": 5, "d": 0}) == ["a", "d"]
+
+
 def saturated(admission: Admission, steps: int, *, straggler: bool, delay: int = 0) -> Schedule:
     """Always full, in order, one batch after another; a straggler is done only before the last step."""
     schedule = Schedule(admission, in_order=not straggler, publish_delay=delay)
@@ -159,12 +236,16 @@ def test_slots_are_charged_and_released_once_and_counted_by_reason():
     with pytest.raises(ValueError, match="reason must be one of"):
         admission.release("b", "lost")
     assert admission.available == 1
+    admission.charge("a", "again")
+    assert admission.charged == {"drawn": 2, "again": 1}
+    with pytest.raises(ValueError, match="reason must be one of"):
+        admission.charge("d", "first")
     assert admission.released == {
-        "trained": 0, "filtered": 1, "stale": 0, "quarantined": 0, "returned": 0,
+        "trained": 0, "filtered": 1, "stale": 0, "quarantined": 0, "returned": 0, "cancelled": 0,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("max_lag", "groups"), [(-1, 1), (0, 0)])
-def test_sizes_that_make_no_sense_are_refused(max_lag, groups):
-    with pytest.raises(ValueError, match="must be at least"):
-        Admission(max_lag, groups)
+@pytest.mark.parametrize("sizes", [(-1, 1), (0, 0), (1, 4, 5), (1, 4, -1)])
+def test_sizes_that_make_no_sense_are_refused(sizes):
+    with pytest.raises(ValueError, match="must be"):
+        Admission(*sizes)
