@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from pgpo_async.actors.concurrency import EngineLoad
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import PromptError, Rollout, VersionSpan, WeightError
 from pgpo_async.contracts.rollouts import Int32Array
@@ -49,6 +50,7 @@ class RolloutEngine:
         self._model_path = model_path
         self._seed = seed
         self._llm: Any = None
+        self._meter: Any = None
         self._num_requests = 0
         self._updating = asyncio.Lock()
         self._placeholder_ids: dict[int, float] = {}
@@ -62,13 +64,15 @@ class RolloutEngine:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        from pgpo_async.actors.engine_load import LoadMeter
         from pgpo_async.actors.weight_receiver import BACKEND, register
 
         register()
+        self._meter = LoadMeter()
         args = AsyncEngineArgs(
             **self._engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
         )
-        self._llm = AsyncLLM.from_engine_args(args)
+        self._llm = AsyncLLM.from_engine_args(args, stat_loggers=[self._meter])
         tokenizer = self._llm.get_tokenizer()
         self._placeholder_ids = {
             tokenizer.convert_tokens_to_ids(token): -100.0
@@ -165,6 +169,10 @@ class RolloutEngine:
             finish_reason=completion.finish_reason or "abort",
             text=completion.text,
         )
+
+    def take_load(self) -> EngineLoad | None:
+        """Return the engine's load since the last call; None before its start."""
+        return self._meter.take() if self._meter is not None else None
 
     async def load_weights(self, folder: str, version: int) -> float:
         """Load a staged version with requests in flight; return the seconds sampling stood still.

@@ -17,14 +17,16 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from pgpo_async.actors.answering import answer_all
+from pgpo_async.actors.concurrency import ConcurrencyLimit
 from pgpo_async.actors.engine import RolloutEngine, Sampling
 from pgpo_async.actors.group_maker import GroupMaker
+from pgpo_async.actors.in_flight import InFlight
 from pgpo_async.actors.queue_types import Reservation
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.store_client import stage_newest
+from pgpo_async.actors.weight_follower import WeightFollower
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import (
     LeaseError,
@@ -37,6 +39,7 @@ from pgpo_async.contracts import (
 from pgpo_async.contracts.errors import plain
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
+from pgpo_async.metrics.spans import Span, Spans
 from pgpo_async.policy.loading import load_processor, resolve_model_path
 
 POLL_S = 2.0
@@ -49,14 +52,15 @@ logger = logging.getLogger(__name__)
 class Generator:
     """One engine, its prompts in flight, and its weight follower. An asynchronous Ray actor."""
 
+    engine_class: type[RolloutEngine] = RolloutEngine
+
     def __init__(
         self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any, rewards: Sequence[Any]
     ) -> None:
         self._name = name
         self._rewards = rewards
         self._model_path = resolve_model_path(config.model.path)
-        seed = config.seed * 1000 + int(name.rpartition("-")[2] or 0)
-        self._engine = RolloutEngine(config, self._model_path, seed=seed)
+        self._engine = self.engine_class(config, self._model_path, seed=_seed(config.seed, name))
         self._begin(config, run_id, queue=queue, store=store)
 
     def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
@@ -64,23 +68,42 @@ class Generator:
         self._queue = queue
         self._store = store
         self._staging = NodeStaging(run_id)
+        self._spans = Spans(config.trace)
         self._busy = BusyClock()
         self._stopping = asyncio.Event()
-        self._loading = asyncio.Lock()
         self._waiting_for = "start"
-        self._pauses_s: list[float] = []
+        self._in_flight = InFlight(self._name, queue)
         self._num_prompts = 0
+        start = config.generator.prompts_in_flight
+        self._limit = ConcurrencyLimit(
+            start, max(start, config.generator.max_prompts_in_flight or config.max_slots)
+        )
+        self._weights = WeightFollower(
+            self._name,
+            self._engine,
+            store=store,
+            staging=self._staging,
+            weights=config.weights,
+            spans=self._spans,
+            before_update=self._in_flight.cancel_over_age,
+        )
 
     async def start(self) -> None:
         """Load processor and engine. Raises whatever vLLM raises, with its cause."""
-        model = self._config.model
-        processor = await asyncio.to_thread(
-            load_processor, self._model_path, min_pixels=model.min_pixels, max_pixels=model.max_pixels
-        )
-        chat = ChatEncoder(processor, self._config.data, model)
-        self._maker = GroupMaker(self._name, self._engine, chat, self._rewards, self._config.reward)
+        self._chat = await asyncio.to_thread(self._load_chat)
+        self._make_maker()
         await self._engine.start()
         self._waiting_for = "run"
+
+    def _load_chat(self) -> ChatEncoder:
+        model = self._config.model
+        processor = load_processor(self._model_path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        return ChatEncoder(processor, self._config.data, model)
+
+    def _make_maker(self) -> None:
+        self._maker = GroupMaker(
+            self._name, self._engine, self._chat, self._rewards, self._config.reward, self._spans
+        )
 
     async def renew(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         """Leave the run that has stopped and take part in another, with the same engine.
@@ -90,30 +113,36 @@ class Generator:
         """
         self._staging.close()
         self._begin(config, run_id, queue=queue, store=store)
+        self._make_maker()
         self._engine.forget_versions(run_id)
         self._waiting_for = "run"
 
     async def run(self) -> None:
         """Generate until `stop`; raises the first failure that is not one prompt's own."""
-        follower = asyncio.create_task(self._follow_weights())
+        following = asyncio.create_task(self._weights.follow())
+        beating = asyncio.create_task(self._beat())
         groups: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():
                 await self._draw(groups)
-                done = {task for task in {follower, *groups} if task.done()}
+                done = {task for task in {following, beating, *groups} if task.done()}
                 for task in done:
                     task.result()
                 groups -= done
         finally:
-            # Not in the middle of an update: an engine with half of its new weights is of no more use.
-            async with self._loading:
-                follower.cancel()
-            for task in groups:
+            await self._weights.stop(following)
+            for task in (beating, *groups):
                 task.cancel()
-            await asyncio.gather(follower, *groups, return_exceptions=True)
+            await asyncio.gather(following, beating, *groups, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        while True:
+            self._queue.heartbeat.remote(self._name)
+            await asyncio.sleep(POLL_S)
 
     async def _draw(self, groups: set[asyncio.Task[None]]) -> None:
-        if len(groups) >= self._config.generator.prompts_in_flight:
+        self._adapt(len(groups))
+        if len(groups) >= self._limit.value:
             self._waiting_for = "the engine"
             await asyncio.wait(groups, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_S)
             return
@@ -123,20 +152,30 @@ class Generator:
             self._num_prompts += 1
             groups.add(asyncio.create_task(self._make_group(reservation)))
 
+    def _adapt(self, num_in_flight: int) -> None:
+        now_s = time.monotonic()
+        if self._limit.due(now_s) and (load := self._engine.take_load()) is not None:
+            self._limit.adapt(load, num_in_flight, now_s)
+
     async def _make_group(self, reservation: Reservation) -> None:
         group_id, prompt = reservation.group_id, reservation.prompt
         try:
             await self._wait_for_version(reservation.min_version)
             sampling = self._sampling(self._config.generation.group_size, self._config.generation.temperature)
+            self._in_flight.begin(group_id, self._engine.version)
             group = await self._maker.make(group_id, prompt, sampling, self._busy)
+            self._in_flight.end(group_id)
             await self._queue.commit.remote(group_id, self._name, encode(group), group.header())
         except LeaseError as error:
             logger.warning("%s: group %s came too late: %s", self._name, group_id, error)
         except (PromptError, RewardError) as error:
+            self._in_flight.end(group_id)
             await self._queue.quarantine.remote(group_id, self._name, error.reason, str(plain(error)))
         except asyncio.CancelledError:
-            self._queue.give_back.remote(group_id, self._name)
-            raise
+            if not self._in_flight.end(group_id):
+                self._queue.give_back.remote(group_id, self._name)
+                raise
+            self._queue.cancel.remote(group_id, self._name)
 
     def _sampling(self, num_samples: int, temperature: float) -> Sampling:
         generation = self._config.generation
@@ -161,34 +200,18 @@ class Generator:
         Returns the groups in the prompts' order, and (prompt id, reason) of those that failed.
         """
         await self.load_version(version)
-        sampling = self._sampling(num_samples, temperature)
-        room = asyncio.Semaphore(self._config.generator.prompts_in_flight)
-        busy = BusyClock()  # not part of the training's busy time
-        failures: list[tuple[str, str]] = []
-
-        async def one(prompt: Prompt) -> RolloutGroup | None:
-            async with room:
-                try:
-                    group_id = f"answer-{prompt.prompt_id}"
-                    return await self._maker.make(group_id, prompt, sampling, busy, rewarded=rewarded)
-                except (PromptError, RewardError) as error:
-                    failures.append((prompt.prompt_id, error.reason))
-                    return None
-
-        groups = await asyncio.gather(*(one(prompt) for prompt in prompts))
-        return [group for group in groups if group is not None], failures
+        return await answer_all(
+            self._maker,
+            prompts,
+            self._sampling(num_samples, temperature),
+            num_at_once=self._config.generator.prompts_in_flight,
+            rewarded=rewarded,
+        )
 
     async def load_version(self, version: int) -> None:
         """Load the newest version now if this engine is older than `version`."""
         if version > self._engine.version:
-            await self._load_newest()
-
-    async def _follow_weights(self) -> None:
-        while not self._stopping.is_set():
-            self._queue.heartbeat.remote(self._name)
-            newest = await self._store.wait_newer.remote(self._engine.version, POLL_S)
-            if newest is not None:
-                await self._load_newest()
+            await self._weights.load_newest()
 
     async def _wait_for_version(self, version: int) -> None:
         # Work sampled with older weights would be too old when its turn comes. The bound keeps a learner
@@ -196,15 +219,6 @@ class Generator:
         deadline = time.monotonic() + FRESH_WEIGHTS_S
         while self._engine.version < version and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
-
-    async def _load_newest(self) -> None:
-        async with self._loading:
-            staged = await asyncio.to_thread(
-                stage_newest, self._store, self._staging, self._config.weights, self._engine.version
-            )
-            if staged is not None:
-                with self._staging.reading(Path(staged.folder)):
-                    self._pauses_s.append(await self._engine.load_weights(staged.folder, staged.version))
 
     async def stop(self) -> None:
         """Ask `run` to end; it returns within one poll."""
@@ -219,9 +233,17 @@ class Generator:
             "waiting_for": self._waiting_for,
             "busy_s": self._busy.total_s,
             "num_prompts": self._num_prompts,
-            "num_updates": len(self._pauses_s),
-            "update_pauses_s": list(self._pauses_s),
+            "generate": self._busy.pieces,
+            "num_cancelled": self._in_flight.num_cancelled,
+            "prompts_in_flight": len(self._in_flight),
+            "prompts_in_flight_limit": self._limit.value,
+            "num_updates": len(self._weights.pauses_s),
+            "update_pauses_s": list(self._weights.pauses_s),
         }
+
+    async def take_spans(self) -> list[Span]:
+        """Return what was traced since the last call."""
+        return self._spans.take()
 
     async def weight_checksums(self, folder: str) -> dict[str, str]:
         """Checksums of the engine's weights, for proving that they are the learner's."""
@@ -232,3 +254,9 @@ class Generator:
         self._stopping.set()
         self._engine.close()
         self._staging.close()
+
+
+def _seed(seed: int, name: str) -> int:
+    """Another seed for each generator, and for each that takes a dead one's place (`generator-0.1`)."""
+    number, _, replacement = name.rpartition("-")[2].partition(".")
+    return seed * 100_000 + int(number or 0) * 100 + int(replacement or 0)

@@ -17,6 +17,7 @@ from pgpo_async.config.pipeline import RewardConfig
 from pgpo_async.contracts import Prompt, PromptError, RewardError, RewardTimeout, Rollout, RolloutGroup
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
+from pgpo_async.metrics.spans import Spans
 from pgpo_async.rewards.length import overlong_penalty
 
 # The reward actor kills what is late by itself, but groups queue up before it: this bound is for an actor
@@ -34,12 +35,14 @@ class GroupMaker:
         chat: ChatEncoder,
         rewards: Sequence[Any],
         config: RewardConfig,
+        spans: Spans,
     ) -> None:
         self._name = name
         self._config = config
         self._engine = engine
         self._chat = chat
         self._rewards = itertools.cycle(rewards)
+        self._spans = spans
 
     async def make(
         self, group_id: str, prompt: Prompt, sampling: Sampling, busy: BusyClock, *, rewarded: bool = True
@@ -61,7 +64,7 @@ class GroupMaker:
         self, group_id: str, prompt: Prompt, sampling: Sampling, busy: BusyClock
     ) -> SampledGroup:
         chat = await asyncio.to_thread(self._chat.encode, prompt)
-        with busy.working():
+        with busy.working(), self._spans.span("generate", group=group_id):
             sampled = await self._engine.sample(
                 chat.prompt_token_ids, chat.images, sampling, prompt_id=prompt.prompt_id, request_id=group_id
             )
@@ -77,8 +80,9 @@ class GroupMaker:
     async def _reward(self, rollouts: Sequence[Rollout], prompt: Prompt) -> tuple[Rollout, ...]:
         texts = [rollout.text for rollout in rollouts]
         try:
-            call = next(self._rewards).score.remote(texts, prompt)
-            rewards = await asyncio.wait_for(call, REWARD_WAIT_S)
+            with self._spans.span("reward"):
+                call = next(self._rewards).score.remote(texts, prompt)
+                rewards = await asyncio.wait_for(call, REWARD_WAIT_S)
         except TimeoutError:
             raise RewardTimeout(f"the reward actor did not answer within {REWARD_WAIT_S:.0f} s") from None
         except RayActorError as error:

@@ -36,11 +36,15 @@ def enter(folder: Path, timeout_s: float = 10.0) -> FileLock:
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = FileLock(folder / ALIVE)
         except FileNotFoundError:
             pass  # removed between the two lines above
+        except FileExistsError:
+            # It was there, and was removed before `mkdir` could see that it is a folder.
+            if folder.exists():
+                raise
         else:
             remaining_s = max(deadline - time.monotonic(), 0.0)
             try:

@@ -17,13 +17,16 @@ import torch
 
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.signals import scored_group
+from pgpo_async.actors.stager import Stager
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.store_client import check_known, stage_newest
+from pgpo_async.actors.store_client import check_known
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
 from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.busy import BusyClock
+from pgpo_async.metrics.durations import Durations
+from pgpo_async.metrics.spans import Span, Spans
 from pgpo_async.policy.inputs import Collator, prompt_group
 from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
 from pgpo_async.policy.model import PolicyModel
@@ -46,7 +49,10 @@ class Scorer:
         self._queue = queue
         self._store = store
         self._staging = NodeStaging(run_id)
+        self._stager = Stager(self._name, store, self._staging, config.weights)
+        self._spans = Spans(config.trace)
         self._busy = BusyClock()
+        self._group_times = Durations()
         self._stopping = threading.Event()
         self._waiting_for = "start"
         self._version = 0
@@ -94,7 +100,7 @@ class Scorer:
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
         while not self._stopping.is_set():
-            self.load_newest()
+            self._follow_weights()
             self._waiting_for = "generated groups"
             call = self._queue.lease_for_scoring.remote(
                 self._name, self._config.scorer.groups_per_lease, POLL_S
@@ -107,12 +113,14 @@ class Scorer:
     def _score_leases(self, leases: Sequence[Any]) -> None:
         payloads = ray.get([lease.ref for lease in leases], timeout=CALL_TIMEOUT_S)
         groups = [_unscored(decode(payload)) for payload in payloads]
-        with self._busy.working():
+        began = self._busy.total_s
+        with self._busy.working(), self._spans.span("score", groups=len(groups)):
             try:
                 outcomes: list[ScoredGroup | Exception] = list(self.score(groups))
             except (ValueError, RuntimeError):
                 # One bad group spoils a shared pass: find it by scoring them one at a time.
                 outcomes = [self._score_alone(group) for group in groups]
+        self._group_times.add((self._busy.total_s - began) / len(groups))
         for lease, outcome in zip(leases, outcomes, strict=True):
             self._hand_in(lease.group_id, outcome)
         self._num_groups += len(leases)
@@ -166,9 +174,19 @@ class Scorer:
             temperature=self._config.generation.temperature,
         )
 
+    def _follow_weights(self) -> None:
+        turn = self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
+        if ray.get(turn, timeout=CALL_TIMEOUT_S) is None:
+            return
+        try:
+            with self._spans.span("load weights"):
+                self.load_newest()
+        finally:
+            self._store.end_turn.remote(self._name, self._version)
+
     def load_newest(self) -> int:
         """Load the newest published version, if there is one; return the version served from now on."""
-        staged = stage_newest(self._store, self._staging, self._config.weights, self._version)
+        staged = self._stager.stage(self._version)
         if staged is not None:
             own = self._policy.hf_state_dict()
             check_known(staged.manifest, set(own))
@@ -192,10 +210,15 @@ class Scorer:
             "version": self._version,
             "waiting_for": self._waiting_for,
             "busy_s": self._busy.total_s,
+            "score": self._group_times,
             "num_groups": self._num_groups,
             "num_updates": self._num_updates,
             **self._mismatch.totals(),
         }
+
+    def take_spans(self) -> list[Span]:
+        """Return what was traced since the last call."""
+        return self._spans.take()
 
     def close(self) -> None:
         """Let go of the staged weights."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from pgpo_async.actors.queue_types import ObjectStore
 from pgpo_async.actors.ray_store import RayStore
+from pgpo_async.actors.update_turns import UpdateTurns
 from pgpo_async.actors.waiting import Changes
 from pgpo_async.actors.weight_store import WeightStore
 from pgpo_async.config.pipeline import WeightsConfig
@@ -19,6 +20,7 @@ class StoreActor:
 
     def __init__(self, weights: WeightsConfig, *, store: ObjectStore | None = None) -> None:
         self._weights = WeightStore(weights.keep_versions, RayStore() if store is None else store)
+        self._turns = UpdateTurns(weights.update_share, weights.turn_s)
         self._changes = Changes()
 
     async def add_bucket(self, version: int, entry: BucketEntry, data: bytes) -> None:
@@ -38,6 +40,33 @@ class StoreActor:
     async def wait_newer(self, than: int, timeout_s: float) -> int | None:
         """Wait for a version above `than` and return the newest; None at the timeout."""
         return await self._changes.until(lambda: self._newer(than), timeout_s)
+
+    async def wait_turn(self, name: str, role: str, than: int, timeout_s: float) -> int | None:
+        """Wait for a version above `than`, which the caller serves, and for its turn to load it.
+
+        Returns the newest version, None at the timeout. The turn ends with `end_turn`.
+        """
+        self._turns.register(name, role, than)
+
+        def attempt() -> int | None:
+            newest = self._newer(than)
+            return newest if newest is not None and self._turns.take(name, newest) else None
+
+        return await self._changes.until(attempt, timeout_s, ended=lambda: name not in self._turns.served)
+
+    async def end_turn(self, name: str, version: int) -> None:
+        """End a receiver's turn: it serves `version` now."""
+        self._turns.end(name, version)
+        self._changes.wake()
+
+    async def forget(self, name: str) -> None:
+        """Drop a receiver that died, and its wait."""
+        self._turns.forget(name)
+        self._changes.wake()
+
+    async def served(self) -> dict[str, int]:
+        """Return the version that each receiver serves."""
+        return dict(self._turns.served)
 
     async def pull(self, version: int) -> tuple[WeightManifest, list[Any]]:
         """Return a version's manifest and refs. Raises WeightError if it is not held (any more)."""

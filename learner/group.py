@@ -17,6 +17,7 @@ from pgpo_async.contracts.errors import plain
 from pgpo_async.learner.batching import assign_groups, group_cost, loss_normalizer
 from pgpo_async.learner.publisher import Publish
 from pgpo_async.learner.rank_errors import describe, root_cause
+from pgpo_async.metrics.spans import Span
 
 ACTOR_OPTIONS: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}
 """For `ray.remote(LearnerWorker).options(...)`: status is answered during a step; no rank is remade alone."""
@@ -97,6 +98,12 @@ class LearnerGroup:
         refs = [worker.status.remote() for worker in self._workers]
         answered, _ = ray.wait(refs, num_returns=len(refs), timeout=timeout_s) if refs else ([], [])
         return [describe(rank, ref if ref in answered else None) for rank, ref in enumerate(refs)]
+
+    def take_spans(self) -> dict[str, list[Span]]:
+        """What the ranks traced since the last call, by name; a rank that does not answer is left out."""
+        refs = [worker.take_spans.remote() for worker in self._workers]
+        answered, _ = ray.wait(refs, num_returns=len(refs), timeout=_ANSWER_S) if refs else ([], [])
+        return {f"learner-{rank}": ray.get(ref) for rank, ref in enumerate(refs) if ref in answered}
 
     def shutdown(self) -> None:
         """End all ranks, politely for a while, then by force. Never raises."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from pgpo_async.contracts import WaitTimeout, WeightError, WeightManifest
 from pgpo_async.learner.weights import HostWeights
+from pgpo_async.metrics.spans import Spans
 from pgpo_async.policy.weight_files import write_buckets
 
 Publish = Callable[[WeightManifest, list[bytes]], object]
@@ -20,8 +21,9 @@ Publish = Callable[[WeightManifest, list[bytes]], object]
 class WeightPublisher:
     """`submit` returns at once; an error of the thread is raised by the next `submit` or `flush`."""
 
-    def __init__(self, publish: Publish, bucket_bytes: int) -> None:
+    def __init__(self, publish: Publish, bucket_bytes: int, spans: Spans | None = None) -> None:
         self._publish = publish
+        self._spans = spans or Spans(False)
         self._bucket_bytes = bucket_bytes
         self._changed = threading.Condition()
         self._waiting: tuple[int, HostWeights] | None = None
@@ -87,7 +89,8 @@ class WeightPublisher:
             version, weights = item
             error: BaseException | None = None
             try:
-                self._publish(*write_buckets(version, weights.items(), self._bucket_bytes))
+                with self._spans.span("publish", version=version):
+                    self._publish(*write_buckets(version, weights.items(), self._bucket_bytes))
             except BaseException as caught:
                 error = caught
             self._finish(version, weights, error)

@@ -23,6 +23,7 @@ from pgpo_async.learner.distributed import free_port, join_ranks, leave_ranks
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.publisher import Publish, WeightPublisher
 from pgpo_async.learner.weights import snapshot
+from pgpo_async.metrics.spans import Span, Spans
 
 Result = TypeVar("Result")
 
@@ -47,8 +48,9 @@ class LearnerWorker:
     def _begin(self, config: RunConfig, publish: Publish | None) -> None:
         self._config = config
         self._timeout_s = config.learner.step_timeout_s
+        self._spans = Spans(config.trace)
         if self._rank == 0 and publish is not None:
-            self._publisher = WeightPublisher(publish, config.weights.bucket_bytes)
+            self._publisher = WeightPublisher(publish, config.weights.bucket_bytes, self._spans)
 
     def address(self) -> tuple[str, int]:
         """This node's address and a port that is free on it."""
@@ -119,6 +121,10 @@ class LearnerWorker:
         """Rank, process, what it is doing and since when; answered at any time."""
         return {"rank": self._rank, "pid": os.getpid(), "doing": self._activity.describe()}
 
+    def take_spans(self) -> list[Span]:
+        """What this rank traced since the last call."""
+        return self._spans.take()
+
     def shutdown(self) -> None:
         """Leave the ranks; the process may be killed then. Collective."""
         if self._publisher is not None:
@@ -153,15 +159,18 @@ class LearnerWorker:
         started_s = fetched_s = clock()
         try:
             self._activity.set(f"fetching groups of step {step}")
-            data = self._fetch(payloads)
+            with self._spans.span("fetch", step=step):
+                data = self._fetch(payloads)
             fetched_s = clock()
-            groups = tuple(_scored(item, needed=self._config.uses_scorers) for item in data)
-            work = engine.plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
+            with self._spans.span("collate", step=step):
+                groups = tuple(_scored(item, needed=self._config.uses_scorers) for item in data)
+                work = engine.plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
         except Exception as error:
             # The others must not be left waiting in a collective: tell them, and all drop the step.
             self._drop_step(engine, error)
         collated_s = clock()
-        metrics = engine.train_step(work)
+        with self._spans.span("step", step=step):
+            metrics = engine.train_step(work)
         return {
             **metrics,
             "fetch_s": fetched_s - started_s,
@@ -189,7 +198,8 @@ class LearnerWorker:
         started_s = time.perf_counter()
         self._activity.set(f"snapshot of version {version}")
         spare = publisher.spare() if publisher else None
-        weights = snapshot(engine, keep=publisher is not None, into=spare)
+        with self._spans.span("snapshot", version=version):
+            weights = snapshot(engine, keep=publisher is not None, into=spare)
         self._activity.set("idle")
         if publisher is not None:
             publisher.submit(version, weights)

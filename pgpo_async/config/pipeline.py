@@ -18,11 +18,21 @@ class RoleConfig(Section):
     """GPUs each asks Ray for; may be a fraction (a scorer shares a device), or a whole number."""
 
 
-class GeneratorConfig(RoleConfig):
+class LoopRoleConfig(RoleConfig):
+    """A role whose actors work on their own, and are replaced singly when they die."""
+
+    max_restarts: NonNegativeInt = 3
+    """How often one replica may be replaced before the run ends with what it died of."""
+
+
+class GeneratorConfig(LoopRoleConfig):
     """vLLM engines."""
 
     prompts_in_flight: PositiveInt = 32
-    """Most prompts one engine works on at a time; a new one enters as soon as one ends."""
+    """Prompts one engine works on at a time; a new one enters as soon as one ends."""
+    max_prompts_in_flight: PositiveInt | None = None
+    """Most it may come to while the engine's cache has room; admission's slots where not given. Equal to
+    prompts_in_flight: it grows no more, but still shrinks while the engine preempts."""
     start_timeout_s: PositiveFloat = 600.0
     """Longest an engine may take to load."""
     engine: dict[str, Any] = Field(default_factory=dict)
@@ -31,7 +41,7 @@ class GeneratorConfig(RoleConfig):
     """OpenMP threads of a CPU engine; vLLM's own choice where not given."""
 
 
-class ScorerConfig(RoleConfig):
+class ScorerConfig(LoopRoleConfig):
     """Sighted and blind passes."""
 
     groups_per_lease: PositiveInt = 8
@@ -77,8 +87,12 @@ class WeightsConfig(Section):
     """Bytes of one staged file; a larger tensor gets a file of its own."""
     keep_versions: int = Field(default=2, ge=2)
     """Staged versions kept on a node: the newest, and what receivers may still be reading."""
+    update_share: float = Field(default=0.25, gt=0.0, le=1.0)
+    """Share of the generators that load a version at once, at least one; scorers likewise. 1: all at once."""
+    turn_s: PositiveFloat = 30.0
+    """Longest that a receiver which loads keeps the next one waiting."""
     load_timeout_s: PositiveFloat = 300.0
-    """Longest a receiver may take to load a version."""
+    """Longest a receiver may take to load a version; then it is replaced."""
 
 
 class RayConfig(Section):

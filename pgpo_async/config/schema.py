@@ -43,6 +43,8 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ray: RayConfig = RayConfig()
+    trace: bool = False
+    """Write what every actor did when into the run folder's timeline.json, for Perfetto or chrome://tracing."""
 
     @property
     def max_lag(self) -> int:

@@ -6,31 +6,29 @@ with them (`renew`): starting engines takes longer than a small run. Knows no tr
 no files.
 """
 
-import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 import ray
 
-from pgpo_async.actors.generator import Generator
 from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.reward import RewardWorker
-from pgpo_async.actors.scorer import Scorer
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_actor import StoreActor
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import StageFailed
-from pgpo_async.contracts.errors import plain
 from pgpo_async.data.sources import open_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
-from pgpo_async.learner.worker import LearnerWorker
+from pgpo_async.metrics.spans import Span
 from pgpo_async.orchestration.actor_calls import await_all, place
 from pgpo_async.orchestration.admission import Admission
+from pgpo_async.orchestration.connect import RUN_ID_VARIABLE, connect
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
-from pgpo_async.orchestration.placement import CONTROL_CPUS, local_cpus, plan_placement
+from pgpo_async.orchestration.placement import CONTROL_CPUS, plan_placement
+from pgpo_async.orchestration.replicas import Replicas
+from pgpo_async.orchestration.roles import Roles, processes
 
-RUN_ID_VARIABLE = "PGPO_ASYNC_RUN_ID"
 CALL_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 
@@ -38,18 +36,18 @@ STOP_TIMEOUT_S = 60.0
 class Cluster:
     """The actors of one run. `start` or nothing: a failed start stops what had begun."""
 
-    def __init__(self, config: RunConfig, run_id: str) -> None:
+    def __init__(self, config: RunConfig, run_id: str, roles: Roles | None = None) -> None:
         self.config = config
         self.run_id = run_id
-        self.generators: list[Any] = []
-        self.scorers: list[Any] = []
-        # All there are; a run that needs none leaves them idle.
-        self._scorer_pool: list[Any] = []
+        self._roles = roles or Roles()
+        self._say: Callable[[str], None] = lambda _text: None
+        self._generators: Replicas | None = None
+        # A run that needs no scorers leaves those that are there idle.
+        self._scorers: Replicas | None = None
         self.rewards: list[Any] = []
         self.queue: Any = None
         self.store: Any = None
         self.learner: LearnerGroup | None = None
-        self._loops: dict[Any, str] = {}
         # Of the first run: what all processes carry in their environment.
         self._session_id = run_id
         # Held by the driver too, so that the folder is nobody's only when the whole run is dead.
@@ -60,11 +58,11 @@ class Cluster:
 
         Raises ConfigError for resources that do not exist, StageFailed for an actor that cannot start.
         """
-        config = self.config
+        config, self._say = self.config, say
         source = open_source(config.data.source, split="train", seed=config.data.seed)
         clean_before()
         self._staging = NodeStaging(self._session_id)
-        self._connect()
+        connect(config, self._session_id)
         connected()
         plan_placement(config).check(ray.cluster_resources())
         scorers = "scorers, " if config.uses_scorers else ""
@@ -75,7 +73,7 @@ class Cluster:
 
     def can_renew(self, config: RunConfig) -> bool:
         """Whether these processes are up, and are what this config asks for."""
-        return self.learner is not None and _processes(config) == _processes(self.config)
+        return self.learner is not None and processes(config) == processes(self.config)
 
     def renew(self, config: RunConfig, run_id: str, say: Callable[[str], None]) -> None:
         """Begin another run on these processes, whose loops have stopped; `can_renew` must say yes.
@@ -87,45 +85,24 @@ class Cluster:
         source = open_source(config.data.source, split="train", seed=config.data.seed)
         for actor in (self.queue, self.store):
             ray.kill(actor, no_restart=True)
-        before, self.config, self.run_id = self.run_id, config, run_id
+        before, self.config, self.run_id, self._say = self.run_id, config, run_id, say
         self._make_control(source)
         pipes = {"queue": self.queue, "store": self.store}
-        workers = [*self.generators, *(self._scorer_pool if config.uses_scorers else ())]
-        pending = {a.renew.remote(config, run_id, **pipes): f"worker {i}" for i, a in enumerate(workers)}
-        if config.uses_scorers and not self._scorer_pool:
-            self._scorer_pool = self._make_scorers()
-            pending |= {actor.start.remote(): f"scorer-{i}" for i, actor in enumerate(self._scorer_pool)}
-        self.scorers = self._scorer_pool if config.uses_scorers else []
+        pending: dict[Any, str] = {}
+        for replicas in self._working():
+            pending |= replicas.named(lambda actor: actor.renew.remote(config, run_id, **pipes))
+        if config.uses_scorers and self._scorers is None:
+            self._scorers = self._make_scorers()
+            pending |= self._scorers.named(lambda actor: actor.start.remote())
         self.learner.renew(config, self._publish(rank=0))
         await_all(pending, config.generator.start_timeout_s, "to start again")
         self.learner.publish(version=0)
         self.learner.flush(config.weights.load_timeout_s)
-        loading = {a.load_version.remote(0): f"generator-{i}" for i, a in enumerate(self.generators)}
+        assert self._generators is not None
+        loading = self._generators.named(lambda actor: actor.load_version.remote(0))
         await_all(loading, config.weights.load_timeout_s, "to load the first weights")
         if before != self._session_id:
             NodeStaging(before).remove()
-
-    def _connect(self) -> None:
-        config = self.config.ray
-        os.environ[RUN_ID_VARIABLE] = self._session_id
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        shared: dict[str, Any] = {
-            "log_to_driver": False,
-            "logging_level": "ERROR",
-            "namespace": self._session_id,
-            "runtime_env": {
-                "env_vars": {RUN_ID_VARIABLE: self._session_id, "TOKENIZERS_PARALLELISM": "false"}
-            },
-        }
-        if config.address is not None:
-            ray.init(address=config.address, **shared)
-            return
-        ray.init(
-            num_cpus=local_cpus(self.config, os.cpu_count() or 1),
-            object_store_memory=config.object_store_bytes,
-            include_dashboard=False,
-            **shared,
-        )
 
     def _make_control(self, source: Any) -> None:
         config = self.config
@@ -141,41 +118,60 @@ class Cluster:
         )
 
     def _make_workers(self) -> None:
-        config, run_id = self.config, self.run_id
-        pipes = {"queue": self.queue, "store": self.store}
+        config = self.config
         self.rewards = [
             place(RewardWorker, config.reward, f"reward-{i}", 8).remote(config.reward)
             for i in range(config.reward.replicas)
         ]
         if config.uses_scorers:
-            self._scorer_pool = self._make_scorers()
-            self.scorers = self._scorer_pool
-        self.generators = [
-            place(Generator, config.generator, f"generator-{i}", 1000).remote(
-                f"generator-{i}", config, run_id, rewards=self.rewards, **pipes
-            )
-            for i in range(config.generator.replicas)
-        ]
+            self._scorers = self._make_scorers()
+        role = config.generator
+        self._generators = Replicas("generator", role.replicas, self._make_generator, role.max_restarts)
 
-    def _make_scorers(self) -> list[Any]:
-        config, pipes = self.config, {"queue": self.queue, "store": self.store}
-        return [
-            place(Scorer, config.scorer, f"scorer-{i}", 4).remote(f"scorer-{i}", config, self.run_id, **pipes)
-            for i in range(config.scorer.replicas)
-        ]
+    # The config, queue and store of the run that goes on when an actor is made: it may replace a dead one.
+
+    def _make_generator(self, name: str) -> Any:
+        actor = place(self._roles.generator, self.config.generator, name, 1000)
+        pipes = {"queue": self.queue, "store": self.store, "rewards": self.rewards}
+        return actor.remote(name, self.config, self.run_id, **pipes)
+
+    def _make_scorer(self, name: str) -> Any:
+        actor = place(self._roles.scorer, self.config.scorer, name, 4)
+        return actor.remote(name, self.config, self.run_id, queue=self.queue, store=self.store)
+
+    def _make_scorers(self) -> Replicas:
+        role = self.config.scorer
+        return Replicas("scorer", role.replicas, self._make_scorer, role.max_restarts)
+
+    def _working(self) -> list[Replicas]:
+        """The roles whose loops this run needs."""
+        scorers = self._scorers if self.config.uses_scorers else None
+        return [replicas for replicas in (self._generators, scorers) if replicas is not None]
+
+    @property
+    def generators(self) -> list[Any]:
+        """The generator actors."""
+        return self._generators.actors if self._generators is not None else []
+
+    @property
+    def scorers(self) -> list[Any]:
+        """The scorer actors of this run."""
+        return self._scorers.actors if self._scorers is not None and self.config.uses_scorers else []
 
     def _wait_until_ready(self) -> None:
         timeout_s = self.config.generator.start_timeout_s
         pending = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
-        pending |= {actor.start.remote(): f"scorer-{i}" for i, actor in enumerate(self.scorers)}
-        pending |= {actor.start.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
+        for replicas in self._working():
+            pending |= replicas.named(lambda actor: actor.start.remote())
         self.learner = start_group(self.config, self._make_rank)
         await_all(pending, timeout_s, "to start")
         note_segments(self._session_id, RUN_ID_VARIABLE)
 
     def _make_rank(self, rank: int, world_size: int) -> Any:
         config = self.config
-        actor = place(LearnerWorker, config.learner, f"learner-{rank}", ACTOR_OPTIONS["max_concurrency"])
+        actor = place(
+            self._roles.learner, config.learner, f"learner-{rank}", ACTOR_OPTIONS["max_concurrency"]
+        )
         return actor.remote(config, rank, world_size, self._publish(rank))
 
     def _publish(self, rank: int) -> StorePublish | None:
@@ -183,36 +179,54 @@ class Cluster:
 
     def start_loops(self) -> None:
         """Let generators and scorers run until `stop`."""
-        self._loops = {actor.run.remote(): f"generator-{i}" for i, actor in enumerate(self.generators)}
-        self._loops |= {actor.run.remote(): f"scorer-{i}" for i, actor in enumerate(self.scorers)}
+        for replicas in self._working():
+            replicas.run()
 
     def wait(self, call: Any, timeout_s: float) -> tuple[bool, Any]:
-        """Wait for one call, ending early with StageFailed if a running actor fails; (done, result)."""
-        ready, _ = ray.wait([call, *self._loops], num_returns=1, timeout=timeout_s)
-        if any(ref is not call for ref in ready):
-            self._raise_failure(next(ref for ref in ready if ref is not call))
-        return (True, ray.get(call)) if ready else (False, None)
+        """Wait for one call; (done, result). Actors that die meanwhile are replaced.
 
-    def _raise_failure(self, loop: Any) -> None:
-        name = self._loops[loop]
-        try:
-            ray.get(loop)
-        except Exception as error:
-            raise StageFailed(f"{name} failed: {plain(error)}", role=name.split("-")[0]) from error
-        raise StageFailed(f"{name} ended by itself", role=name.split("-")[0])
+        Raises StageFailed once a role has used up its restarts.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            calls = {ref: replicas for replicas in self._working() for ref in replicas.calls}
+            left_s = max(0.0, deadline - time.monotonic())
+            ready, _ = ray.wait([call, *calls], num_returns=1, timeout=left_s)
+            if not ready:
+                return False, None
+            if ready[0] is call:
+                return True, ray.get(call)
+            calls[ready[0]].attend(ready[0], self._forget, self._say)
+
+    def _forget(self, name: str) -> None:
+        """Give back what a dead actor held: its leases and slots, its turn to load weights."""
+        calls = [self.queue.release_holder.remote(name), self.store.forget.remote(name)]
+        ray.get(calls, timeout=CALL_TIMEOUT_S)
+
+    @property
+    def num_restarts(self) -> int:
+        """Generators and scorers replaced so far."""
+        return sum(replicas.num_restarts for replicas in self._working())
 
     def statuses(self) -> list[dict[str, Any]]:
-        """Ask every generator and scorer what it does."""
-        calls = [actor.status.remote() for actor in (*self.generators, *self.scorers)]
-        return list(ray.get(calls, timeout=CALL_TIMEOUT_S))
+        """Ask every generator and scorer what it does; one that died meanwhile is left out."""
+        calls = [call for replicas in self._working() for call in replicas.ask("status")]
+        ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_S)
+        return [status for call in calls if (status := _answer(call)) is not None]
+
+    def take_spans(self) -> dict[str, list[Span]]:
+        """Return what generators, scorers and learner ranks traced since the last call, by their names."""
+        assert self.learner is not None
+        calls = {c: n for r in self._working() for c, n in r.named(lambda a: a.take_spans.remote()).items()}
+        ray.wait(list(calls), num_returns=len(calls), timeout=CALL_TIMEOUT_S)
+        spans = {name: _answer(call) or [] for call, name in calls.items()}
+        return spans | self.learner.take_spans()
 
     def stop_loops(self) -> None:
         """Ask generators and scorers to end, and wait for them a while."""
-        calls = [actor.stop.remote() for actor in (*self.generators, *self.scorers)]
-        ray.wait(calls, num_returns=len(calls), timeout=STOP_TIMEOUT_S)
-        if self._loops:
-            ray.wait(list(self._loops), num_returns=len(self._loops), timeout=STOP_TIMEOUT_S)
-        self._loops = {}
+        ending = [call for replicas in self._working() for call in replicas.stop()]
+        if ending:
+            ray.wait(ending, num_returns=len(ending), timeout=STOP_TIMEOUT_S)
 
     def stop(self, *, at_once: bool = False) -> list[str]:
         """Stop everything; return a line for each thing that had to be removed by force."""
@@ -230,16 +244,16 @@ class Cluster:
         return left_behind
 
     def _close_actors(self) -> None:
-        closing = [a.close.remote() for a in (*self.generators, *self._scorer_pool, *self.rewards)]
+        pools = [replicas.actors for replicas in (self._generators, self._scorers) if replicas is not None]
+        closing = [actor.close.remote() for pool in (*pools, self.rewards) for actor in pool]
         if self.learner is not None:
             self.learner.shutdown()
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=STOP_TIMEOUT_S)
 
 
-def _processes(config: RunConfig) -> Any:
-    """What of a config decides how its processes are made, and what they keep from run to run."""
-    learner = config.learner.model_dump(include={"replicas", "cpus", "gpus", "num_threads"})
-    data = config.data.model_dump(include={"system_prompt", "instruction", "max_prompt_tokens"})
-    sections = (config.model, config.generation, config.generator, config.scorer, config.reward, config.ray)
-    return learner, data, [section.model_dump() for section in sections]
+def _answer(call: Any) -> Any:
+    try:
+        return ray.get(call, timeout=0)
+    except ray.exceptions.RayError:
+        return None

@@ -5,7 +5,7 @@ written and the machine is left as it was.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import ray
@@ -14,13 +14,16 @@ from rich.console import Console
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Accounting, PgpoError
 from pgpo_async.evaluation import Accuracy
+from pgpo_async.metrics.durations import summed
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.held_out import evaluate
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.service_times import measured_times
 from pgpo_async.orchestration.stop_signal import StopSignal
 from pgpo_async.orchestration.summary import RunSummary
+from pgpo_async.orchestration.tracing import Tracing
 
 FLUSH_TIMEOUT_S = 600.0
 
@@ -58,6 +61,7 @@ class Run:
         self._renewed = cluster is not None
         self._cluster = cluster or Cluster(config, folder.run_id)
         self._keep = keep
+        self._tracing = Tracing(config.trace, folder.timeline)
         self._figures = _Figures()
         self._loop: RunLoop | None = None
         self._began = time.monotonic()
@@ -85,7 +89,9 @@ class Run:
         self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s")
         if config.evaluation.before:
             figures.accuracy_before = self._evaluate(version=0)
-        self._loop = RunLoop(config, cluster, self._folder, self._progress, lambda: stop.requested)
+        self._loop = RunLoop(
+            config, cluster, self._folder, self._progress, lambda: stop.requested, self._tracing
+        )
         stop.polite(True)
         try:
             self._loop.run()
@@ -112,6 +118,7 @@ class Run:
         try:
             self._figures.stats = ray.get(self._cluster.queue.stats.remote(), timeout=CALL_TIMEOUT_S)
             self._figures.statuses = self._cluster.statuses()
+            self._tracing.collect(self._cluster)
         except (ray.exceptions.RayError, PgpoError) as error:
             self._progress.phase(f"some figures are missing from the summary: {error}")
 
@@ -128,6 +135,7 @@ class Run:
                 left_behind = self._cluster.stop(at_once=at_once)
         except KeyboardInterrupt:
             left_behind = self._cluster.stop(at_once=True)
+        self._tracing.close()
         summary = self._summary(status, tuple(left_behind))
         self._folder.write_summary(summary.as_json())
         if self._loop is not None:
@@ -159,7 +167,31 @@ class Run:
             accuracy_before=figures.accuracy_before,
             accuracy_after=figures.accuracy_after,
             left_behind=left_behind,
+            extra=self._measured(generators, scorers),
         )
+
+    def _measured(self, generators: list[dict[str, Any]], scorers: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what `plan --from` reads, and what happened to the actors."""
+        loop, stats = self._loop, self._figures.stats
+        pauses = sorted(pause for status in generators for pause in status["update_pauses_s"])
+        measured: dict[str, Any] = {
+            "restarts": self._cluster.num_restarts,
+            "cancelled_in_flight": sum(status["num_cancelled"] for status in generators),
+            "update_pause_p50_s": pauses[len(pauses) // 2] if pauses else None,
+            "update_pause_max_s": pauses[-1] if pauses else None,
+        }
+        if loop is not None and loop.steps_done and generators and stats is not None:
+            measured["service_times"] = asdict(
+                measured_times(
+                    self._config,
+                    generate=summed(status["generate"] for status in generators),
+                    score=summed(status["score"] for status in scorers),
+                    learn=loop.step_durations,
+                    load_s=sum(pauses) / max(len(pauses), 1),
+                    accounting=stats.accounting,
+                )
+            )
+        return measured
 
 
 def _mean(values: Any) -> float:

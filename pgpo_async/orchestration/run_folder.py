@@ -50,6 +50,11 @@ class RunFolder:
         """Where the trained model goes."""
         return self.path / "model"
 
+    @property
+    def timeline(self) -> Path:
+        """Where what every actor did goes (`trace: true`)."""
+        return self.path / "timeline.json"
+
     def log_step(self, values: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
         self._append("metrics.jsonl", values)

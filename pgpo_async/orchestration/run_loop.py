@@ -29,11 +29,13 @@ from pgpo_async.actors.queue_types import QueueStats
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, StageFailed, WaitTimeout
 from pgpo_async.learner.group import LearnerGroup
+from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_health import RunHealth
+from pgpo_async.orchestration.tracing import Tracing
 
 HOLDER = "learner"
 POLL_S = 5.0
@@ -69,6 +71,7 @@ class RunLoop:
         folder: RunFolder,
         progress: Progress,
         should_stop: Callable[[], bool],
+        tracing: Tracing,
     ) -> None:
         assert cluster.learner is not None
         self._config = config
@@ -77,10 +80,13 @@ class RunLoop:
         self._folder = folder
         self._progress = progress
         self._should_stop = should_stop
+        self._tracing = tracing
+        self._spans = tracing.spans
         self.steps_done = 0
         self.train_s = 0.0
         self.learner_wait_s = 0.0
         self.learn_busy_s = 0.0
+        self.step_durations = Durations()
         self._num_unreadable = 0
         self._health = RunHealth(config)
 
@@ -98,12 +104,14 @@ class RunLoop:
 
     def _step(self) -> None:
         began = time.monotonic()
-        leases = self._next_batch()
+        with self._spans.span("wait for a batch", step=self.steps_done):
+            leases = self._next_batch()
         learning = time.monotonic()
         waited_s = learning - began
         self.learner_wait_s += waited_s
         try:
-            metrics = self._learner.train_step(leases, step=self.steps_done)
+            with self._spans.span("train", step=self.steps_done):
+                metrics = self._learner.train_step(leases, step=self.steps_done)
         except LeaseError as error:
             self._put_back(leases, error)
             return
@@ -111,9 +119,13 @@ class RunLoop:
         self._call(self._cluster.queue.ack.remote([lease.group_id for lease in leases], HOLDER))
         self.steps_done += 1
         self._call(self._cluster.queue.set_version.remote(self.steps_done))
-        metrics |= self._learner.publish(version=self.steps_done)
-        self.learn_busy_s += time.monotonic() - learning
+        with self._spans.span("hand over weights", version=self.steps_done):
+            metrics |= self._learner.publish(version=self.steps_done)
+        busy_s = time.monotonic() - learning
+        self.learn_busy_s += busy_s
+        self.step_durations.add(busy_s)
         self._record(leases, metrics, time.monotonic() - began, waited_s)
+        self._tracing.step_done(self.steps_done, self._cluster)
         self._save_if_due()
 
     def _put_back(self, leases: Sequence[Any], error: LeaseError) -> None:

@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass, fields
 
 from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import Accounting
+from pgpo_async.metrics.durations import Durations
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,32 @@ class ServiceTimes:
             "score": scored,
             "learn": self.learn_s,
         }
+
+
+def measured_times(
+    config: RunConfig,
+    *,
+    generate: Durations,
+    score: Durations,
+    learn: Durations,
+    load_s: float,
+    accounting: Accounting,
+) -> ServiceTimes:
+    """Return what a run measured: engine seconds of a group, scorer seconds of a group, learner of a step.
+
+    Publication's way is not in it: receivers poll, and what it costs them is `load_s`.
+    """
+    ended = accounting.drawn - accounting.pending
+    return ServiceTimes(
+        generate_s=generate.mean_s,
+        generate_sigma=generate.sigma,
+        score_s=score.mean_s * config.train.groups_per_step,
+        score_sigma=score.sigma,
+        learn_s=learn.mean_s,
+        learn_sigma=learn.sigma,
+        load_s=load_s,
+        filtered_share=accounting.filtered / ended if ended else 0.0,
+    )
 
 
 def draw_s(mean_s: float, sigma: float, rng: random.Random) -> float:

@@ -1,0 +1,91 @@
+"""Keeps one engine on the newest weights: takes turns with the other generators, stages, loads, tries again.
+
+Owns when a version is loaded and what a failure means. One that shows before the engine is touched is tried
+again in the next turn (`stager`); one inside the engine leaves a mixture of weights, and one that never ends
+is no better: they are raised, end the generator, and `orchestration` replaces it. The learner knows nothing
+of all this.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from pgpo_async.actors.engine import RolloutEngine
+from pgpo_async.actors.stager import Stager
+from pgpo_async.actors.staging import NodeStaging
+from pgpo_async.config.pipeline import WeightsConfig
+from pgpo_async.contracts import WeightError, WeightVersion
+from pgpo_async.metrics.spans import Spans
+
+POLL_S = 2.0
+
+
+class WeightFollower:
+    """Of one engine. `before_update` is awaited each time the engine is about to load."""
+
+    def __init__(
+        self,
+        name: str,
+        engine: RolloutEngine,
+        *,
+        store: Any,
+        staging: NodeStaging,
+        weights: WeightsConfig,
+        spans: Spans,
+        before_update: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._name = name
+        self._engine = engine
+        self._store = store
+        self._staging = staging
+        self._weights = weights
+        self._stager = Stager(name, store, staging, weights)
+        self._spans = spans
+        self._before_update = before_update
+        self._loading = asyncio.Lock()
+        self.pauses_s: list[float] = []
+
+    async def follow(self) -> None:
+        """Load each newer version in turn, until cancelled. Raises what the engine cannot survive."""
+        while True:
+            newest = await self._store.wait_turn.remote(self._name, "generator", self._engine.version, POLL_S)
+            if newest is None:
+                continue
+            try:
+                await self.load_newest()
+            finally:
+                self._store.end_turn.remote(self._name, self._engine.version)
+
+    async def load_newest(self) -> None:
+        """Load the newest version, if there is one that is newer, now."""
+        async with self._loading:
+            staged = await self._staged()
+            if staged is None:
+                return
+            with self._staging.reading(Path(staged.folder)):
+                await self._before_update()
+                with self._spans.span("update pause", version=staged.version):
+                    await self._load(staged)
+
+    async def _staged(self) -> WeightVersion | None:
+        with self._spans.span("stage weights"):
+            return await asyncio.to_thread(self._stager.stage, self._engine.version)
+
+    async def _load(self, staged: WeightVersion) -> None:
+        timeout_s = self._weights.load_timeout_s
+        try:
+            pause_s = await asyncio.wait_for(
+                self._engine.load_weights(staged.folder, staged.version), timeout_s
+            )
+        except TimeoutError:
+            raise WeightError(
+                f"loading weight version {staged.version} must end within weights.load_timeout_s, "
+                f"got no end after {timeout_s:.0f} s"
+            ) from None
+        self.pauses_s.append(pause_s)
+
+    async def stop(self, following: asyncio.Task[None]) -> None:
+        """End `follow`, but not in the middle of an update: half of the new weights are of no more use."""
+        async with self._loading:
+            following.cancel()
