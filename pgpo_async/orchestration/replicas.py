@@ -22,7 +22,7 @@ class _Place:
     base: str
     actor: Any
     num_restarts: int = 0
-    running: bool = False
+    starting: bool = False
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ class Replicas:
         except Exception as error:
             self._replace(place, plain(error), forget, say)
             return
-        if place.running:
+        if not place.starting:
             raise StageFailed(f"{place.name} ended by itself", role=self._role)
         self._run(place)
         say(f"{place.name} works in the place of one that died")
@@ -86,7 +86,7 @@ class Replicas:
         if not curable:
             tried = f" after {place.num_restarts} restarts" if place.num_restarts else ""
             raise StageFailed(f"{place.name} failed{tried}: {error}", role=self._role) from error
-        died, place.num_restarts, place.running = place.name, place.num_restarts + 1, False
+        died, place.num_restarts, place.starting = place.name, place.num_restarts + 1, True
         say(f"{died} failed: {_short(error)}; starting {place.name} ({self._budget(place)})")
         place.actor = self._make(place.name)
         self._calls[place.actor.start.remote()] = place
@@ -95,19 +95,19 @@ class Replicas:
         return f"restart {place.num_restarts} of at most {self._max_restarts}"
 
     def _run(self, place: _Place) -> None:
-        place.running = True
+        place.starting = False
         self._calls[place.actor.run.remote()] = place
 
     def stop(self) -> list[Any]:
         """Ask all loops to end; return what to wait for."""
         for place in self._places:
             place.actor.stop.remote()
-        calls, self._calls = [c for c, place in self._calls.items() if place.running], {}
+        calls, self._calls = [c for c, place in self._calls.items() if not place.starting], {}
         return calls
 
     def ask(self, method: str) -> Iterable[Any]:
-        """Call a method of each actor that is running (one that is being started would not answer)."""
-        return [getattr(place.actor, method).remote() for place in self._places if place.running]
+        """Call a method of each actor, but of one that is being started: it would not answer."""
+        return [getattr(place.actor, method).remote() for place in self._places if not place.starting]
 
 
 def _short(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from pgpo_async.orchestration.cluster import RUN_ID_VARIABLE, Cluster
 from pgpo_async.orchestration.leftovers import processes_of
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.tracing import Tracing
 from pgpo_async.policy.loading import load_policy
 from pgpo_async.policy.weight_files import write_buckets
 
@@ -88,6 +89,7 @@ def loop(tmp_path_factory, local_ray_environment):
         f"train.num_steps={NUM_STEPS}",
         f"train.groups_per_step={GROUPS_PER_STEP}",
         "generator.prompts_in_flight=24",
+        "trace=true",
     ]
     config = load_config("configs/local.yaml", overrides)
     assert config.algorithm.shaper.name == "pgpo"
@@ -168,7 +170,8 @@ def test_vllm_and_the_scorer_agree_on_every_token_at_lag_0(loop):
 def test_a_run_trains_in_flight_within_its_lag_and_accounts_for_every_prompt(loop):
     train = loop.config.train
     progress = Progress(train.num_steps, Console())
-    run = RunLoop(loop.config, loop.cluster, loop.run_folder, progress, should_stop=lambda: False)
+    tracing = Tracing(True, loop.run_folder.timeline)
+    run = RunLoop(loop.config, loop.cluster, loop.run_folder, progress, lambda: False, tracing)
     run.run()
     loop.cluster.learner.flush(60.0)
     assert run.steps_done == NUM_STEPS
@@ -188,6 +191,23 @@ def test_a_run_trains_in_flight_within_its_lag_and_accounts_for_every_prompt(loo
     assert all(step["learner/weight_mean"] == pytest.approx(1.0, abs=1e-5) for step in steps), "mass"
     pids = {s["pid"] for s in loop.cluster.statuses()}
     assert len(pids) == 2, "generator and scorer are processes of their own"
+
+    tracing.collect(loop.cluster)
+    tracing.close()
+    events = json.loads(loop.run_folder.timeline.read_text())
+    actors = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    seen = {(actors[e["pid"]], e["name"]) for e in events if e["ph"] == "X"}
+    assert {
+        ("driver", "wait for a batch"),
+        ("driver", "train"),
+        ("generator-0", "generate"),
+        ("generator-0", "update pause"),
+        ("scorer-0", "score"),
+        ("learner-0", "step"),
+        ("learner-1", "step"),
+        ("learner-0", "snapshot"),
+        ("learner-0", "publish"),
+    } <= seen
 
 
 def test_whatever_cannot_be_used_is_quarantined_with_its_reason_and_stops_nothing(loop):
@@ -299,7 +319,8 @@ def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop,
 
     again = loop.answer(mixed_prompts(12), version=0, temperature=0.0)
     assert answers(again) == answers(loop.fresh)
-    run = RunLoop(config, cluster, folder, Progress(3, Console()), should_stop=lambda: False)
+    tracing = Tracing(False, folder.timeline)
+    run = RunLoop(config, cluster, folder, Progress(3, Console()), lambda: False, tracing)
     run.run()
     cluster.learner.flush(60.0)
     assert run.steps_done == 3
