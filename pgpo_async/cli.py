@@ -145,6 +145,25 @@ def bench_variance(
         run_and_print(num_prompts=prompts, group_size=group_size, seed=seed, path=json)
 
 
+@bench.command("overlap")
+def bench_overlap(
+    steps: Annotated[int, typer.Option(min=10, help="Steps measured, after the warm-up.")] = 64,
+    generate: Annotated[float, typer.Option(min=0, help="Seconds of a group in an engine.")] = 1.0,
+    generate_sigma: Annotated[float, typer.Option(min=0, help="Spread (log-normal); 0 is constant.")] = 0.6,
+    score: Annotated[float, typer.Option(min=0, help="Seconds of a scorer for a step's groups.")] = 0.3,
+    learn: Annotated[float, typer.Option(min=0, help="Seconds of an optimizer step.")] = 0.9,
+    shapes: Annotated[bool, typer.Option(help="Three other shapes of load, too.")] = True,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """The pipeline around stages that only sleep: how close it comes to the slowest of them."""
+    with _told_in_a_line():
+        from pgpo_async.bench.overlap_table import run_and_print
+        from pgpo_async.orchestration.service_times import ServiceTimes
+
+        times = ServiceTimes(generate_s=generate, generate_sigma=generate_sigma, score_s=score, learn_s=learn)
+        run_and_print(times, steps=steps, shapes=shapes, path=json)
+
+
 @contextmanager
 def _told_in_a_line() -> Iterator[None]:
     """Turn the errors that users can act on into messages and exit codes."""

@@ -1,0 +1,188 @@
+"""How close the pipeline comes to its limit, the slowest stage: real actors around simulated stages.
+
+Each run is a whole one, with Ray, queue, admission, weight store and the run loop, whose stages sleep
+(`simulated`). The same load runs asynchronously, in turns (`mode: sync`), and without a scorer, whose
+difference is what visual dependency costs. Knows no table (`overlap_table`).
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+
+from pgpo_async.bench.simulated import simulated_roles
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.metrics.progress import Progress
+from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.service_times import ServiceTimes
+from pgpo_async.orchestration.tracing import Tracing
+
+WARM_UP = 6
+"""First steps, in which the pipeline fills; they are run but not measured."""
+SYNC_STEPS = 20
+"""In turns every step is like the other, and takes three times as long."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """One shape of load: how long the stages take, and how many work."""
+
+    name: str
+    times: ServiceTimes
+    generators: int = 2
+    scorers: int = 1
+    in_flight: int = 32
+    max_lag: int = 2
+    order_window: int | None = None
+
+    def config(self, *, steps: int, output_dir: str, sync: bool = False, shaper: str = "pgpo") -> RunConfig:
+        """Return the run's config, on CPUs that nobody uses."""
+        role = {"cpus": 0.01}
+        values: dict[str, Any] = {
+            "name": f"bench-{self.name}",
+            "mode": "sync" if sync else "async",
+            "output_dir": output_dir,
+            "model": {"path": "builtin:tiny-vlm", "dtype": "float32"},
+            "data": {"source": "builtin:shapes"},
+            "algorithm": {"shaper": {"name": shaper}},
+            "generation": {"group_size": 8, "max_response_tokens": 32},
+            "generator": {
+                **role,
+                "replicas": self.generators,
+                "prompts_in_flight": self.in_flight,
+                "max_prompts_in_flight": self.in_flight,
+            },
+            "scorer": {**role, "replicas": self.scorers, "groups_per_lease": 4},
+            "learner": role,
+            "reward": role,
+            "train": {
+                "num_steps": steps,
+                "groups_per_step": 32,
+                "max_lag": self.max_lag,
+                "order_window": self.order_window,
+            },
+            "evaluation": {"num_prompts": 0},
+            "ray": {"object_store_bytes": 256 << 20},
+        }
+        return RunConfig.model_validate(values)
+
+
+STATED = ServiceTimes(generate_s=1.0, generate_sigma=0.6, score_s=0.3, learn_s=0.9)
+"""A group is 1 s in the engine, with a long tail; scoring and learning take 0.3 s and 0.9 s a step."""
+
+
+def loads(times: ServiceTimes = STATED) -> tuple[Load, ...]:
+    """The four shapes: the given times, where the learner is the slowest; then another stage each."""
+    return (
+        Load(name="given", times=times),
+        Load(name="one-generator", times=times, generators=1),
+        Load(
+            name="slow-scorer",
+            times=ServiceTimes(generate_s=1.0, generate_sigma=0.6, score_s=1.2, score_sigma=0.3, learn_s=0.7),
+        ),
+        Load(
+            name="stragglers",
+            times=ServiceTimes(
+                generate_s=0.8, generate_sigma=1.0, score_s=0.3, learn_s=0.9, publish_s=0.2, load_s=0.1,
+                filtered_share=0.2,
+            ),
+            order_window=32,
+            max_lag=3,
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What a run came to, after its warm-up."""
+
+    step_s: float
+    learner_wait_fraction: float
+    overlap_efficiency: float
+    lag_mean: float
+    lag_max: int
+    max_lag_allowed: int
+    num_steps: int
+
+
+def bench_overlap(load: Load, *, steps: int, say: Say, others: tuple[Load, ...] = ()) -> dict[str, Any]:
+    """Measure one load in all three ways, and `others` asynchronously; return the figures of DESIGN 9."""
+    asynchronous = measure(load, steps=steps, say=say)
+    unshaped = measure(load, steps=steps, say=say, shaper="none")
+    in_turns = measure(load, steps=min(steps, SYNC_STEPS), say=say, sync=True)
+    busy = load.times.busy_per_step(_config_of(load))
+    # In turns a wave of generation lasts as long as a group, however many are side by side.
+    one_turn_each = max(load.times.generate_s, busy["generate"]) + busy["score"] + busy["learn"]
+    rows = [(load, asynchronous)] + [(other, measure(other, steps=steps, say=say)) for other in others]
+    return {
+        "overlap_efficiency": asynchronous.overlap_efficiency,
+        "learner_wait_fraction": asynchronous.learner_wait_fraction,
+        "speedup_over_sync": in_turns.step_s / asynchronous.step_s,
+        "ideal_speedup": one_turn_each / max(busy.values()),
+        "dependency_overhead": (asynchronous.step_s - unshaped.step_s) / unshaped.step_s,
+        "step_s": asynchronous.step_s,
+        "sync_step_s": in_turns.step_s,
+        "unshaped_step_s": unshaped.step_s,
+        "num_steps": asynchronous.num_steps,
+        "shapes": [_row(other, figures) for other, figures in rows],
+        "sync": asdict(in_turns),
+    }
+
+
+def _row(load: Load, measured: Measured) -> dict[str, Any]:
+    return {
+        "name": load.name,
+        "times": asdict(load.times),
+        "generators": load.generators,
+        "busy_per_step_s": load.times.busy_per_step(_config_of(load)),
+        **asdict(measured),
+    }
+
+
+def _config_of(load: Load) -> RunConfig:
+    return load.config(steps=1, output_dir="unused")
+
+
+def measure(
+    load: Load, *, steps: int, say: Say = lambda _: None, sync: bool = False, shaper: str = "pgpo"
+) -> Measured:
+    """Run one load for `steps` steps after the warm-up, on actors of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = load.config(steps=WARM_UP + steps, output_dir=folder, sync=sync, shaper=shaper)
+        way = "in turns" if sync else "without a scorer" if shaper == "none" else "asynchronously"
+        run_folder = RunFolder(config)
+        cluster = Cluster(config, run_folder.run_id, simulated_roles(load.times))
+        tracing = Tracing(False, run_folder.timeline)
+        try:
+            say(f"{load.name}, {way}: starting")
+            cluster.start(lambda _: None)
+            say(f"{load.name}, {way}: {config.train.num_steps} steps")
+            progress = Progress(config.train.num_steps, Console(quiet=True))
+            loop = RunLoop(config, cluster, run_folder, progress, lambda: False, tracing)
+            began = time.monotonic()
+            loop.run()
+            say(f"{load.name}, {way}: done in {time.monotonic() - began:.0f} s")
+            steps_log = (run_folder.path / "metrics.jsonl").read_text().splitlines()
+        finally:
+            cluster.stop()
+    rows = [json.loads(line) for line in steps_log]
+    first, rows = rows[WARM_UP - 1], rows[WARM_UP:]
+    elapsed_s = rows[-1]["time_s"] - first["time_s"]
+    step_s = elapsed_s / len(rows)
+    return Measured(
+        step_s=step_s,
+        learner_wait_fraction=sum(row["learner_wait_s"] for row in rows) / elapsed_s,
+        overlap_efficiency=max(load.times.busy_per_step(config).values()) / step_s,
+        lag_mean=sum(row["lag_mean"] for row in rows) / len(rows),
+        lag_max=max(row["lag_max"] for row in rows),
+        max_lag_allowed=config.max_lag,
+        num_steps=len(rows),
+    )

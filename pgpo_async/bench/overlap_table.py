@@ -1,0 +1,59 @@
+"""The figures of `bench overlap` as a table and as a file. Called by the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pgpo_async.bench.overlap import bench_overlap, loads
+from pgpo_async.contracts import ConfigError
+from pgpo_async.orchestration.service_times import ServiceTimes
+
+NOTE = (
+    "Simulated stages (they sleep), real actors, queue, admission, weight turns and loop. busy: seconds that "
+    "each stage must work for one step at its parallelism; efficiency: the largest of them by the step."
+)
+
+
+def run_and_print(times: ServiceTimes, *, steps: int, shapes: bool, path: Path | None) -> None:
+    """Measure with a line of progress, print the tables, write the figures.
+
+    Raises ConfigError for a file that could not be written.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"--json: the folder {path.parent} must exist")
+    first, *others = loads(times)
+    console, progress = Console(), Console(stderr=True)
+    with progress.status("starting") as status:
+        figures = bench_overlap(first, steps=steps, say=status.update, others=tuple(others) if shapes else ())
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    console.print(table(figures))
+    console.print(
+        f"in turns: {figures['sync_step_s']:.2f} s a step, so {figures['speedup_over_sync']:.2f} x as fast "
+        f"asynchronously (the stages' sum by the slowest: {figures['ideal_speedup']:.2f})\n"
+        f"without a scorer: {figures['unshaped_step_s']:.3f} s a step, so visual dependency costs "
+        f"{figures['dependency_overhead']:+.1%}",
+        soft_wrap=True,
+    )
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """A row for each shape of load."""
+    drawn = Table(caption=NOTE, caption_justify="left")
+    drawn.add_column("load")
+    for heading in ("busy: generate", "score", "learn", "step", "efficiency", "learner waits", "lag"):
+        drawn.add_column(heading, justify="right")
+    for row in figures["shapes"]:
+        busy = row["busy_per_step_s"]
+        drawn.add_row(
+            row["name"],
+            *(f"{busy[stage]:.2f} s" for stage in ("generate", "score", "learn")),
+            f"{row['step_s']:.3f} s",
+            f"{row['overlap_efficiency']:.3f}",
+            f"{row['learner_wait_fraction']:.1%}",
+            f"{row['lag_mean']:.1f} (max {row['lag_max']} of {row['max_lag_allowed']})",
+        )
+    return drawn
