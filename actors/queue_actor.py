@@ -8,6 +8,7 @@ they have waited too long.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from pgpo_async.actors.queue_types import (
     Lease,
     ObjectStore,
     PromptSource,
-    Quarantined,
+    QueueLook,
     QueueState,
     QueueStats,
     Reservation,
@@ -139,13 +140,16 @@ class QueueActor:
         self._deaths[holder] += 1
         return self._change(lambda: self._queue.release_holder(holder))
 
-    async def take_quarantined(self) -> list[Quarantined]:
-        """Return the quarantine records since the last call."""
-        return self._queue.take_quarantined()
+    async def look(self) -> QueueLook:
+        """Return a snapshot and the quarantine records since the last look."""
+        return QueueLook(
+            stats=self._queue.stats(), quarantined=tuple(self._queue.take_quarantined()), generated={}
+        )
 
-    async def take_generated(self) -> dict[str, float]:
-        """Return means over the groups generated since the last call."""
-        return self._queue.take_generated()
+    async def finish_step(self, group_ids: Sequence[str], holder: str) -> QueueLook:
+        """Count a batch as trained, as `ack`, and return a look with what was generated meanwhile."""
+        self._change(lambda: self._queue.ack(group_ids, holder))
+        return dataclasses.replace(await self.look(), generated=self._queue.take_generated())
 
     async def accounting(self) -> Accounting:
         """Return where every drawn prompt is."""

@@ -155,3 +155,13 @@ class QueueStats:
         books = f"{self.accounting.filtered} filtered, {self.accounting.quarantined} quarantined so far"
         state = f"version {self.version}: {depth}; {self.num_bytes:,} bytes"
         return "; ".join(filter(None, (state, blocked, books)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueLook:
+    """What the driver asks for in one call: a snapshot, and what is new since the last look."""
+
+    stats: QueueStats
+    quarantined: tuple[Quarantined, ...]
+    generated: Mapping[str, float]
+    """Means over the groups generated since the last finished step; empty if none, or if not asked."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import ray
 
-from pgpo_async.actors.queue_types import QueueStats
+from pgpo_async.actors.queue_types import QueueLook
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, StageFailed, WaitTimeout
 from pgpo_async.learner.group import LearnerGroup
@@ -116,15 +116,16 @@ class RunLoop:
             self._put_back(leases, error)
             return
         self._num_unreadable = 0
-        self._call(self._cluster.queue.ack.remote([lease.group_id for lease in leases], HOLDER))
+        # The queue counts the batch while the weights are handed over.
+        finishing = self._cluster.queue.finish_step.remote([lease.group_id for lease in leases], HOLDER)
         self.steps_done += 1
-        self._call(self._cluster.queue.set_version.remote(self.steps_done))
         with self._spans.span("hand over weights", version=self.steps_done):
             metrics |= self._learner.publish(version=self.steps_done)
+        look = self._noted(self._call(finishing))
         busy_s = time.monotonic() - learning
         self.learn_busy_s += busy_s
         self.step_durations.add(busy_s)
-        self._record(leases, metrics, time.monotonic() - began, waited_s)
+        self._record(look, leases, metrics, time.monotonic() - began, waited_s)
         self._tracing.step_done(self.steps_done, self._cluster)
         self._save_if_due()
 
@@ -149,7 +150,7 @@ class RunLoop:
             if leases:
                 return list(leases)
             waited_s = time.monotonic() - began
-            stats = self._look_at_queue()
+            stats = self._noted(self._call(self._cluster.queue.look.remote())).stats
             self._health.check(stats.accounting)
             state = stats.summary()
             if waited_s > train.batch_timeout_s:
@@ -158,20 +159,21 @@ class RunLoop:
                 f"a batch of {train.groups_per_step} groups since {waited_s:.0f} s; {state}"
             )
 
-    def _look_at_queue(self) -> QueueStats:
-        stats: QueueStats = self._call(self._cluster.queue.stats.remote())
-        self._drain_quarantine()
-        return stats
-
-    def _drain_quarantine(self) -> None:
-        for record in self._call(self._cluster.queue.take_quarantined.remote()):
+    def _noted(self, look: QueueLook) -> QueueLook:
+        """Write what was quarantined into the run folder."""
+        for record in look.quarantined:
             self._folder.log_quarantine(dataclasses.asdict(record))
+        return look
 
     def _record(
-        self, leases: Sequence[Any], metrics: dict[str, float], step_s: float, waited_s: float
+        self,
+        look: QueueLook,
+        leases: Sequence[Any],
+        metrics: dict[str, float],
+        step_s: float,
+        waited_s: float,
     ) -> None:
-        accounting = self._look_at_queue().accounting
-        generated = self._call(self._cluster.queue.take_generated.remote())
+        accounting, generated = look.stats.accounting, dict(look.generated)
         shares, warning = self._health.step_done(self.steps_done, accounting, generated, metrics)
         lags = [self.steps_done - 1 - lease.header.oldest_version for lease in leases]
         record = StepRecord(

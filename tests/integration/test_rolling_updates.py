@@ -1,0 +1,127 @@
+"""Two generators take new weights in turns, and one that dies in the middle of it holds nobody up.
+
+Simulated stages (they sleep) in the real pipeline: with real engines two cores would measure themselves.
+"""
+
+import json
+import os
+import signal
+
+import pytest
+import ray
+from rich.console import Console
+
+from pgpo_async.bench.overlap import Load
+from pgpo_async.bench.simulated import SimulatedGenerator, simulated_roles
+from pgpo_async.metrics.progress import Progress
+from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.roles import Roles
+from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.service_times import ServiceTimes
+from pgpo_async.orchestration.tracing import Tracing
+
+TIMES = ServiceTimes(generate_s=0.5, generate_sigma=0.6, score_s=0.05, learn_s=0.5, load_s=0.15)
+NUM_STEPS = 30
+DIES_AT = 12
+
+
+class DyingGenerator(SimulatedGenerator):
+    """The second one is killed, like a process, half-way through its update to version DIES_AT."""
+
+    times = TIMES
+
+    def __init__(self, name, config, run_id, **pipes):
+        super().__init__(name, config, run_id, **pipes)
+        if name == "generator-1":
+            load = self._engine.load_weights
+
+            async def load_and_die(folder, version):
+                if version >= DIES_AT:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return await load(folder, version)
+
+            self._engine.load_weights = load_and_die
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, local_ray_environment):
+    """One run, its step records and its events by actor: (records, spans, stats, said, cluster's restarts)."""
+    folder = tmp_path_factory.mktemp("rolling")
+    config = Load(name="rolling", times=TIMES).config(steps=NUM_STEPS, output_dir=str(folder))
+    config = config.model_copy(update={"trace": True})
+    run_folder = RunFolder(config)
+    roles = simulated_roles(TIMES)
+    roles = Roles(generator=DyingGenerator, scorer=roles.scorer, learner=roles.learner)
+    said: list[str] = []
+    cluster = Cluster(config, run_folder.run_id, roles)
+    tracing = Tracing(True, run_folder.timeline)
+    try:
+        cluster.start(said.append)
+        progress = Progress(NUM_STEPS, Console(quiet=True))
+        RunLoop(config, cluster, run_folder, progress, lambda: False, tracing).run()
+        stats = ray.get(cluster.queue.stats.remote(), timeout=30)
+        served = ray.get(cluster.store.served.remote(), timeout=30)
+        tracing.collect(cluster)
+        restarts = cluster.num_restarts
+    finally:
+        assert cluster.stop() == []
+        tracing.close()
+    records = [json.loads(line) for line in (run_folder.path / "metrics.jsonl").read_text().splitlines()]
+    events = json.loads(run_folder.timeline.read_text())
+    return records, spans_by_actor(events), stats, said, served, restarts
+
+
+def spans_by_actor(events):
+    actors = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+    spans = {}
+    for event in events:
+        if event["ph"] == "X":
+            times = (event["ts"], event["ts"] + event["dur"])
+            spans.setdefault((actors[event["pid"]], event["name"]), []).append(times)
+    return spans
+
+
+def overlap(first, second):
+    return max(first[0], second[0]) < min(first[1], second[1])
+
+
+def test_one_of_two_generators_is_always_at_work_while_twenty_versions_are_loaded(finished):
+    _, spans, *_ = finished
+    pauses = {name: times for (name, what), times in spans.items() if what == "update pause"}
+    assert {"generator-0", "generator-1.1"} <= set(pauses)
+    assert sum(len(times) for times in pauses.values()) >= 20
+    flat = sorted((start, end) for times in pauses.values() for start, end in times)
+    assert not any(overlap(a, b) for a, b in zip(flat, flat[1:], strict=False)), "one after another"
+    generating = {name: times for (name, what), times in spans.items() if what == "generate"}
+    for name, times in pauses.items():
+        others = [span for other, spans in generating.items() if other != name for span in spans]
+        for pause in times:
+            # While its fellow is dead or being started again there is nobody else.
+            if others and min(s for s, _ in others) < pause[0] and any(s > pause[1] for s, _ in others):
+                middle = (pause[0] + pause[1]) // 2
+                alone = not any(abs(s - middle) < 3e6 for s, _ in others)
+                assert alone or any(overlap(pause, span) for span in others)
+
+
+def test_the_learner_does_not_feel_the_death_of_a_generator_in_its_update(finished):
+    records, _, stats, said, served, restarts = finished
+    assert restarts == 1
+    assert any("generator-1 failed" in line and "restart 1 of at most 3" in line for line in said)
+    assert any("generator-1.1 works in the place" in line for line in said)
+    assert served["generator-1.1"] > DIES_AT
+    assert "generator-1" not in served
+    step_s = [record["step_s"] for record in records]
+    before, at_the_death = sorted(step_s[4:DIES_AT])[4], step_s[DIES_AT - 1 : DIES_AT + 3]
+    # One generator is enough for this load; a learner that waited for the dead one would wait its turn out.
+    assert max(at_the_death) < before + 1.0
+    assert stats.accounting.balanced
+    assert stats.accounting.trained == NUM_STEPS * 32
+    assert stats.accounting.quarantined == 0
+    assert max(stats.lag_histogram) <= 2
+
+
+def test_what_the_dead_generator_held_is_generated_by_others(finished):
+    _, _, stats, *_ = finished
+    assert stats.leases_lost > 0
+    assert stats.depth["reserved"] <= stats.num_slots
