@@ -1,4 +1,4 @@
-"""Two generators take new weights in turns, and one that dies in the middle of it holds nobody up.
+"""Two generators take new weights in turns, one that dies meanwhile holds nobody up; `mode: sync` takes turns.
 
 Simulated stages (they sleep) in the real pipeline: with real engines two cores would measure themselves.
 """
@@ -48,34 +48,40 @@ class DyingGenerator(SimulatedGenerator):
             self._engine.load_weights = load_and_die
 
 
+class Ran:
+    """A run that has ended: step records, spans by (actor, what), the queue's figures, what was said."""
+
+    def __init__(self, config, roles, should_stop):
+        run_folder = RunFolder(config)
+        self.said: list[str] = []
+        cluster = Cluster(config, run_folder.run_id, roles)
+        tracing = Tracing(True, run_folder.timeline)
+        try:
+            cluster.start(self.said.append)
+            progress = Progress(config.train.num_steps, Console(quiet=True))
+            loop = RunLoop(
+                config, cluster, run_folder, progress, lambda: should_stop(self.said, loop), tracing
+            )
+            loop.run()
+            self.stats = ray.get(cluster.queue.stats.remote(), timeout=30)
+            self.served = ray.get(cluster.store.served.remote(), timeout=30)
+            self.restarts = cluster.num_restarts
+            tracing.collect(cluster)
+        finally:
+            self.left_behind = cluster.stop()
+            tracing.close()
+        lines = (run_folder.path / "metrics.jsonl").read_text().splitlines()
+        self.records = [json.loads(line) for line in lines]
+        self.spans = spans_by_actor(json.loads(run_folder.timeline.read_text()))
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, local_ray_environment):
-    """One run: its records, spans by (actor, what), the queue's figures, what was said, versions served."""
-    folder = tmp_path_factory.mktemp("rolling")
+def ran(tmp_path_factory, local_ray_environment):
     load = Load(name="rolling", times=TIMES, in_flight=IN_FLIGHT, max_lag=3)
-    config = load.config(steps=NUM_STEPS, output_dir=str(folder))
-    config = config.model_copy(update={"trace": True})
-    run_folder = RunFolder(config)
-    roles = simulated_roles(TIMES)
-    roles = Roles(generator=DyingGenerator, scorer=roles.scorer, learner=roles.learner)
-    said: list[str] = []
-    cluster = Cluster(config, run_folder.run_id, roles)
-    tracing = Tracing(True, run_folder.timeline)
-    try:
-        cluster.start(said.append)
-        progress = Progress(NUM_STEPS, Console(quiet=True))
-        loop = RunLoop(config, cluster, run_folder, progress, lambda: enough(said, loop), tracing)
-        loop.run()
-        stats = ray.get(cluster.queue.stats.remote(), timeout=30)
-        served = ray.get(cluster.store.served.remote(), timeout=30)
-        tracing.collect(cluster)
-        restarts = cluster.num_restarts
-    finally:
-        assert cluster.stop() == []
-        tracing.close()
-    records = [json.loads(line) for line in (run_folder.path / "metrics.jsonl").read_text().splitlines()]
-    events = json.loads(run_folder.timeline.read_text())
-    return records, spans_by_actor(events), stats, said, served, restarts
+    config = load.config(steps=NUM_STEPS, output_dir=str(tmp_path_factory.mktemp("rolling")))
+    simulated = simulated_roles(TIMES)
+    roles = Roles(generator=DyingGenerator, scorer=simulated.scorer, learner=simulated.learner)
+    return Ran(config.model_copy(update={"trace": True}), roles, enough)
 
 
 def enough(said, loop):
@@ -100,9 +106,9 @@ def overlap(first, second):
     return max(first[0], second[0]) < min(first[1], second[1])
 
 
-def test_one_of_two_generators_is_always_at_work_while_twenty_versions_are_loaded(finished):
-    records, spans, *_ = finished
-    until = records[WATCHED_STEPS - 1]["time_s"] * 1e6
+def test_one_of_two_generators_is_always_at_work_while_twenty_versions_are_loaded(ran):
+    spans = ran.spans
+    until = ran.records[WATCHED_STEPS - 1]["time_s"] * 1e6
     pauses = [
         (span, {"generator-0": "generator-1", "generator-1": "generator-0"}[name])
         for (name, what), times in spans.items()
@@ -117,14 +123,15 @@ def test_one_of_two_generators_is_always_at_work_while_twenty_versions_are_loade
         assert any(overlap(pause, span) for span in spans[other, "generate"]), "the other one goes on"
 
 
-def test_the_learner_does_not_feel_the_death_of_a_generator_in_its_update(finished):
-    records, spans, stats, said, served, restarts = finished
-    assert spans["generator-1.1", "update pause"], "its successor follows the weights, too"
-    assert restarts == 1
-    assert any("generator-1 failed" in line and "restart 1 of at most 3" in line for line in said)
-    assert any("generator-1.1 works in the place" in line for line in said)
-    assert served["generator-1.1"] > DIES_AT
-    assert "generator-1" not in served
+def test_the_learner_does_not_feel_the_death_of_a_generator_in_its_update(ran):
+    records, stats = ran.records, ran.stats
+    assert ran.left_behind == []
+    assert ran.spans["generator-1.1", "update pause"], "its successor follows the weights, too"
+    assert ran.restarts == 1
+    assert any("generator-1 failed" in line and "restart 1 of at most 3" in line for line in ran.said)
+    assert any("generator-1.1 works in the place" in line for line in ran.said)
+    assert ran.served["generator-1.1"] > DIES_AT
+    assert "generator-1" not in ran.served
     step_s = [record["step_s"] for record in records]
     before, at_the_death = sorted(step_s[4:DIES_AT])[10], step_s[DIES_AT - 1 : DIES_AT + 3]
     # One generator is enough for this load; a learner that waited for the dead one would wait its turn out.
@@ -136,7 +143,26 @@ def test_the_learner_does_not_feel_the_death_of_a_generator_in_its_update(finish
     assert max(stats.lag_histogram) <= 3
 
 
-def test_what_the_dead_generator_held_is_generated_by_others(finished):
-    _, _, stats, *_ = finished
-    assert stats.leases_lost > 0
-    assert stats.depth["reserved"] <= stats.num_slots
+def test_what_the_dead_generator_held_is_generated_by_others(ran):
+    assert ran.stats.leases_lost > 0
+    assert ran.stats.accounting.drawn == ran.stats.cursor
+    assert ran.stats.accounting.stale == 0
+
+
+def test_in_turns_no_stage_works_while_another_does(tmp_path, local_ray_environment):
+    times = ServiceTimes(
+        generate_s=0.2, generate_sigma=0.8, score_s=0.1, learn_s=0.2, load_s=0.05, filtered_share=0.2
+    )
+    config = Load(name="turns", times=times).config(steps=6, output_dir=str(tmp_path), sync=True)
+    assert config.train.max_lag == 2, "in turns it counts as 0"
+    ran = Ran(config.model_copy(update={"trace": True}), simulated_roles(times), lambda *_: False)
+    assert set(ran.stats.lag_histogram) == {0}
+    assert ran.stats.accounting.trained == 6 * 32
+    assert ran.stats.accounting.filtered > 0
+    stages = [
+        [span for (_, name), times in ran.spans.items() if name == what for span in times]
+        for what in ("generate", "score", "step")
+    ]
+    assert all(stages)
+    for one, other in itertools.combinations(stages, 2):
+        assert not any(overlap(a, b) for a in one for b in other)
