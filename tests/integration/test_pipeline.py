@@ -1,4 +1,4 @@
-"""Two generators take new weights in turns, one that dies meanwhile holds nobody up; `mode: sync` takes turns.
+"""Two generators load weights in turns, one that dies meanwhile holds nobody up; `mode: sync` takes turns.
 
 Simulated stages (they sleep) in the real pipeline: with real engines two cores would measure themselves.
 """
@@ -146,7 +146,6 @@ def test_the_learner_does_not_feel_the_death_of_a_generator_in_its_update(ran):
 def test_what_the_dead_generator_held_is_generated_by_others(ran):
     assert ran.stats.leases_lost > 0
     assert ran.stats.accounting.drawn == ran.stats.cursor
-    assert ran.stats.accounting.stale == 0
 
 
 def test_in_turns_no_stage_works_while_another_does(tmp_path, local_ray_environment):
