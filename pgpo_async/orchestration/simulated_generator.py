@@ -38,7 +38,6 @@ class SimulatedGenerator:
         self.name = name
         self.version = 0
         self.alive = True
-        self.num_cancelled = 0
         self._shop = shop
         self._work = work
         self._rng = rng
@@ -112,7 +111,6 @@ class SimulatedGenerator:
         for group_id in self._shop.queue.over_age(self.name, started):
             self._shop.queue.cancel(group_id, self.name)
             del self._groups[group_id]
-            self.num_cancelled += 1
         self._loading = self._shop.line.after(self._shop.times.load_s, partial(self._loaded, version))
 
     def _loaded(self, version: int) -> None:

@@ -6,14 +6,14 @@ quarantined prompts, evaluation, checkpoints, the seconds that messages and the 
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pgpo_async.actors.replay_queue import ReplayQueue
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.training import FilterConfig
-from pgpo_async.contracts import Accounting, Prompt, StageFailed
+from pgpo_async.contracts import Prompt, StageFailed
 from pgpo_async.orchestration.admission import Admission
 from pgpo_async.orchestration.service_times import ServiceTimes
 from pgpo_async.orchestration.simulated_generator import SimulatedGenerator
@@ -23,6 +23,7 @@ from pgpo_async.orchestration.simulated_stages import (
     SimulatedPublisher,
     SimulatedScorer,
 )
+from pgpo_async.orchestration.simulation_result import SimulationResult
 from pgpo_async.orchestration.timeline import Timeline, WorkTime
 
 MakePipe = Callable[[RunConfig, Callable[[], float]], tuple[ReplayQueue, Admission]]
@@ -37,46 +38,6 @@ class Death:
     role: Literal["generator", "scorer"]
     index: int
     away_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SimulationResult:
-    """What a simulated run came to. Step time, busy times and waiting are of the steps after the warm-up.
-
-    `busy_s` are service seconds a step divided by the stage's parallelism, as in
-    `ServiceTimes.busy_per_step`, with the work done twice or in vain. `lag_histogram` has all groups.
-    """
-
-    num_steps: int
-    virtual_s: float
-    step_s: float
-    busy_s: Mapping[str, float]
-    learner_wait_fraction: float
-    longest_wait_s: float
-    lag_histogram: Mapping[int, int]
-    most_groups_held: int
-    num_cancelled: int
-    accounting: Accounting
-
-    @property
-    def busy_share(self) -> dict[str, float]:
-        """Share of the time that each stage works, of all that it could."""
-        return {stage: busy / self.step_s if self.step_s else 0.0 for stage, busy in self.busy_s.items()}
-
-    @property
-    def overlap_efficiency(self) -> float:
-        """The slowest stage's busy seconds by the step's; 1.0 is the limit of any pipeline."""
-        return max(self.busy_share.values())
-
-    @property
-    def lag_mean(self) -> float:
-        """Mean lag of the groups trained, in steps."""
-        return sum(lag * num for lag, num in self.lag_histogram.items()) / sum(self.lag_histogram.values())
-
-    @property
-    def lag_max(self) -> int:
-        """Largest lag of a group trained, in steps."""
-        return max(self.lag_histogram)
 
 
 class _Endless:
@@ -264,7 +225,7 @@ class _Simulation:
             longest_wait_s=self._learner.longest_wait_s,
             lag_histogram=dict(sorted(self._learner.lags.items())),
             most_groups_held=self._most_held,
-            num_cancelled=sum(generator.num_cancelled for generator in self._generators),
+            num_cancelled=self._admission.released["cancelled"],
             accounting=self._queue.accounting(),
         )
 
