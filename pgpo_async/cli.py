@@ -88,6 +88,72 @@ def compare(
         raise SystemExit(run_comparison(compare_config, planned))
 
 
+@app.command()
+def plan(
+    config: Annotated[Path, _CONFIG],
+    overrides: Annotated[list[str] | None, _OVERRIDES] = None,
+    generate: Annotated[
+        float | None, typer.Option(min=0, help="Seconds of one group in an engine that is full.")
+    ] = None,
+    generate_sigma: Annotated[
+        float | None, typer.Option(min=0, help="Its spread (log-normal); 0.6 is a long tail.")
+    ] = None,
+    score: Annotated[
+        float | None, typer.Option(min=0, help="Seconds of one scorer for the groups of a step.")
+    ] = None,
+    learn: Annotated[float | None, typer.Option(min=0, help="Seconds of one optimizer step.")] = None,
+    publish: Annotated[
+        float | None, typer.Option(min=0, help="Seconds from a step until its weights can be loaded.")
+    ] = None,
+    load: Annotated[
+        float | None, typer.Option(min=0, help="Seconds an engine stands still to load weights.")
+    ] = None,
+    filtered: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the groups that have no signal.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--from", help="A run's folder or summary.json: times measured there.")
+    ] = None,
+    group_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of one group; estimated from CONFIG if not given.")
+    ] = None,
+    model_bytes: Annotated[int | None, typer.Option(min=1, help="Bytes of the model's weights.")] = None,
+    parameters: Annotated[
+        float | None, typer.Option(min=1, help="Or their number; read from a model that is local.")
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Find the best split of so many GPUs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulated times.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Predict a run of CONFIG from the seconds its stages take: pace, waits, lag, memory, what to change."""
+    from pgpo_async.config import load_config
+
+    with _told_in_a_line():
+        run_config = load_config(config, overrides or ())
+
+        from pgpo_async.orchestration.plan_report import plan_and_print
+
+        plan_and_print(
+            run_config,
+            stated={
+                "generate_s": generate,
+                "generate_sigma": generate_sigma,
+                "score_s": score,
+                "learn_s": learn,
+                "publish_s": publish,
+                "load_s": load,
+                "filtered_share": filtered,
+            },
+            run=run,
+            group_bytes=group_bytes,
+            model_bytes=model_bytes,
+            parameters=parameters,
+            num_gpus=gpus,
+            seed=seed,
+            path=json,
+        )
+
+
 bench = typer.Typer(
     name="bench",
     help="Measure this machine: each prints a table and, with --json, writes its figures.",
