@@ -2,9 +2,11 @@
 
 Owns the turning of the clock and the figures of a simulated run. The planner predicts with it; its tests
 check over random schedules that lag is bounded, slots do not leak and no run stands still. Not simulated:
-quarantined prompts, evaluation, checkpoints, the seconds that messages and the loading of scorers take.
+quarantined prompts, evaluation, checkpoints, the seconds that messages and the loading of scorers take, and
+engines that work on more or fewer prompts than `generator.prompts_in_flight` as their cache allows.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -196,12 +198,13 @@ class _Simulation:
         self._most_held = max(self._most_held, held)
 
     def _load_next(self) -> None:
-        """Let the generator with the oldest weights load; the others go on, and load after it."""
-        if any(generator.loading for generator in self._generators):
-            return
-        old = [g for g in self._generators if g.alive and g.version < self._publisher.version]
-        if old:
-            min(old, key=lambda generator: generator.version).begin_load(self._publisher.version)
+        """Let those with the oldest weights load, as many as may at once; the others go on meanwhile."""
+        newest, alive = self._publisher.version, [g for g in self._generators if g.alive]
+        turns = max(1, math.floor(self._config.weights.update_share * len(alive)))
+        turns -= sum(generator.loading for generator in alive)
+        old = [g for g in alive if g.version < newest and not g.loading]
+        for generator in sorted(old, key=lambda g: g.version)[: max(0, turns)]:
+            generator.begin_load(newest)
 
     def _result(self) -> SimulationResult:
         config, num_steps = self._config, self._num_steps - self._warm_at

@@ -13,7 +13,16 @@ from pgpo_async.orchestration.simulation import Death, make_pipe, simulate
 
 
 def run_config(
-    *, scoring=True, mode="async", generators=1, in_flight=4, scorers=1, lease=8, queue=None, **train
+    *,
+    scoring=True,
+    mode="async",
+    generators=1,
+    in_flight=4,
+    scorers=1,
+    lease=8,
+    queue=None,
+    update_share=0.25,
+    **train,
 ):
     return RunConfig.model_validate(
         {
@@ -23,6 +32,7 @@ def run_config(
             "scorer": {"replicas": scorers, "groups_per_lease": lease},
             "algorithm": {"shaper": {"name": "pgpo" if scoring else "none"}},
             "queue": queue or {},
+            "weights": {"update_share": update_share},
         }
     )
 
@@ -55,7 +65,7 @@ def test_a_slow_learner_sets_the_step_time(scoring):
 
 def test_slow_generators_set_the_step_time():
     times = ServiceTimes(generate_s=1.0, score_s=0.1, learn_s=0.1)
-    result = simulate(run_config(generators=2, in_flight=2, queue={}), times)
+    result = simulate(run_config(generators=2, in_flight=2), times)
     assert result.step_s == pytest.approx(1.0 * 8 / 4)
     assert result.busy_s["generate"] == pytest.approx(2.0)
     assert result.busy_share["score"] == pytest.approx(0.05)
@@ -78,11 +88,12 @@ def test_in_turns_a_step_takes_the_sum_of_the_turns():
     assert result.most_groups_held == 8
 
 
-def test_generators_load_one_after_another():
+@pytest.mark.parametrize(("share", "turns"), [(0.25, 4), (0.5, 2), (1.0, 1)])
+def test_generators_load_in_turns_as_many_at_once_as_may(share, turns):
     times = ServiceTimes(generate_s=1.0, score_s=0.5, learn_s=3.0, load_s=0.1)
-    config = run_config(mode="sync", generators=2, in_flight=1, groups_per_step=2)
-    # Each has one of the two prompts: the second starts when the second engine has loaded.
-    assert simulate(config, times).step_s == pytest.approx(0.1 + 0.1 + 1.0 + 0.5 + 3.0)
+    config = run_config(mode="sync", generators=4, in_flight=1, groups_per_step=4, update_share=share)
+    # Each has one of the four prompts: the last starts when the last engine has loaded.
+    assert simulate(config, times).step_s == pytest.approx(turns * 0.1 + 1.0 + 0.5 + 3.0)
 
 
 def test_filtered_groups_are_generated_in_vain():
@@ -184,6 +195,7 @@ def schedules(draw):
         groups_per_step=size,
         max_lag=max_lag,
         order_window=draw(st.none() | st.integers(0, max_lag * size)),
+        update_share=draw(st.sampled_from([0.25, 0.7, 1.0])),
     )
     times = ServiceTimes(
         generate_s=draw(seconds),
