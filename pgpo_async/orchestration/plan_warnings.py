@@ -1,13 +1,13 @@
 """What of a config cannot work or wastes, by the predicted figures: one line each, the field first."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.service_times import ServiceTimes
 from pgpo_async.orchestration.simulation_result import SimulationResult
 
-# A stage that works less than this share of the time could give devices away; it then may work up to that.
+# A stage that works less than this share of what the slowest does could give devices away, up to the other.
 MOSTLY_IDLE = 0.5
 WELL_BUSY = 0.9
 # Share of the trained groups that may be made in vain before it is worth a line.
@@ -68,6 +68,21 @@ def turn_warnings(config: RunConfig, times: ServiceTimes, result: SimulationResu
         )
 
 
+def order_warnings(
+    config: RunConfig, result: SimulationResult, simulated: Callable[[RunConfig], SimulationResult]
+) -> Iterator[str]:
+    """Yield what waiting for overtaken groups costs, by a second simulation if the first is not ideal."""
+    if config.order_window is None or result.overlap_efficiency >= WELL_BUSY:
+        return
+    train = config.train.model_copy(update={"order_window": None})
+    free_s = simulated(config.model_copy(update={"train": train})).step_s
+    if free_s < WELL_BUSY * result.step_s:
+        yield (
+            f"train.order_window {config.order_window}: the learner waits for groups that take long; a step "
+            f"takes {result.step_s:.3g} s, without the window (null) {free_s:.3g} s"
+        )
+
+
 def result_warnings(config: RunConfig, result: SimulationResult) -> Iterator[str]:
     """Yield what the simulated run shows."""
     if result.longest_wait_s > config.train.batch_timeout_s:
@@ -79,7 +94,7 @@ def result_warnings(config: RunConfig, result: SimulationResult) -> Iterator[str
     if wasted > WASTE * result.accounting.trained:
         yield (
             f"train.max_lag {config.max_lag}: {wasted / result.accounting.trained:.0%} as many groups as "
-            "train get too old first and are made in vain; raise it, or set train.order_window"
+            "train get too old first and are made in vain; raise it"
         )
     yield from _idle_warnings(config, result)
 
@@ -91,12 +106,14 @@ def _idle_warnings(config: RunConfig, result: SimulationResult) -> Iterator[str]
     if config.uses_scorers:
         roles["score"] = ("scorer", config.scorer)
     for stage, (name, role) in roles.items():
-        share = result.busy_share[stage]
+        # Of the slowest stage's time: where slots hold all of them up, taking devices away is no remedy.
+        share = result.busy_s[stage] / max(result.busy_s.values())
         enough = max(1, math.ceil(role.replicas * share / WELL_BUSY))
+        busy = f"busy {result.busy_share[stage]:.0%} of the time, {share:.0%} of what the slowest stage is"
         if share < MOSTLY_IDLE and enough < role.replicas:
             yield (
-                f"{name}.replicas {role.replicas}: busy {share:.0%} of the time, {enough} would do; the "
-                "other devices could go to the slowest stage"
+                f"{name}.replicas {role.replicas}: {busy}: {enough} would do, the other devices could go to "
+                "the slowest stage"
             )
         elif share < MOSTLY_IDLE and stage == "score" and role.gpus >= 1:
-            yield f"scorer.gpus {role.gpus:g}: busy {share:.0%} of the time, it could share a device"
+            yield f"scorer.gpus {role.gpus:g}: {busy}: it could share a device"

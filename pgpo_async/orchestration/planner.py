@@ -13,7 +13,12 @@ from pgpo_async.contracts import ConfigError, StageFailed
 from pgpo_async.orchestration.plan_inputs import Size
 from pgpo_async.orchestration.plan_memory import PlannedMemory, memory_warnings, plan_memory
 from pgpo_async.orchestration.plan_split import Split, best_splits
-from pgpo_async.orchestration.plan_warnings import result_warnings, slot_warnings, turn_warnings
+from pgpo_async.orchestration.plan_warnings import (
+    order_warnings,
+    result_warnings,
+    slot_warnings,
+    turn_warnings,
+)
 from pgpo_async.orchestration.service_times import ServiceTimes
 from pgpo_async.orchestration.simulation import simulate
 from pgpo_async.orchestration.simulation_result import SimulationResult
@@ -81,8 +86,12 @@ def make_plan(
     """
     num_steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _NUM_GROUPS // config.train.groups_per_step))
     known = [*notes, *config.warnings(), *slot_warnings(config, times)]
+
+    def simulated(config: RunConfig) -> SimulationResult:
+        return simulate(config, times, num_steps=num_steps, seed=seed, group_bytes=group.num_bytes)
+
     try:
-        result = simulate(config, times, num_steps=num_steps, seed=seed, group_bytes=group.num_bytes)
+        result = simulated(config)
     except StageFailed as error:
         # Its step time stands in for one that will never be.
         step_s = max(times.busy_per_step(config).values())
@@ -94,6 +103,7 @@ def make_plan(
         *known,
         *memory_warnings(config, memory),
         *turn_warnings(config, times, result),
+        *order_warnings(config, result, simulated),
         *result_warnings(config, result),
     ]
     splits: list[Split] = []

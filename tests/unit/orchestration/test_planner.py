@@ -97,7 +97,7 @@ def test_a_config_that_wastes_nothing_is_not_warned_of():
         (["train.batch_timeout_s=1"], "train.batch_timeout_s 1 is below the longest wait for a batch, 1 s"),
         (["mode=sync"], "mode sync: the stages take turns, so a step takes 3.3 s where"),
         (["mode=sync", "scorer.replicas=2"], "scorer.groups_per_lease 8: a batch of 8 groups is 1 leases"),
-        (["scorer.replicas=4"], "scorer.replicas 4: busy 4% of the time, 1 would do"),
+        (["scorer.replicas=4"], "scorer.replicas 4: busy 4% of the time, 4% of what the slowest stage is: 1"),
         (["generator.replicas=4"], "generator.prompts_in_flight times generator.replicas is 32"),
         (["generator.prompts_in_flight=20"], "generator.prompts_in_flight: the engines have room for 20"),
         (["train.max_lag=0"], "train.max_lag 0"),
@@ -113,10 +113,18 @@ def test_slots_that_cannot_hold_what_the_pace_needs_are_warned_of_with_the_field
     (told,) = warned(plan(full, times=times), "train.max_lag 2 allows 24 admission slots")
     assert "Little's law asks for 33 at the pace of the slowest stage: 24 being generated" in told
     (told,) = warned(
-        plan(full, "train.max_lag=4", "train.order_window=12", times=times), "train.order_window"
+        plan(full, "train.max_lag=4", "train.order_window=12", times=times), "train.order_window 12 leaves"
     )
     assert "leaves 28 admission slots" in told
     assert not warned(plan(full, "train.max_lag=4", times=times), "train.max_lag")
+
+
+def test_a_window_that_makes_the_learner_wait_for_stragglers_is_warned_of_with_what_it_costs():
+    times = ServiceTimes(generate_s=2.0, score_s=0.3, learn_s=2.0, generate_sigma=1.0)
+    (told,) = warned(plan("train.order_window=0", times=times), "train.order_window 0: the learner waits")
+    assert told.endswith("s")
+    constant = ServiceTimes(generate_s=2.0, score_s=0.3, learn_s=2.0)
+    assert not warned(plan("train.order_window=0", times=constant), "train.order_window 0: the learner")
 
 
 def test_groups_made_in_vain_are_warned_of():
