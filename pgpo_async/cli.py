@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,10 @@ app = typer.Typer(
 _CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
 _OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")
 _DRY_RUN = typer.Option("--dry-run", help="Check the config and show what would start.")
+
+
+def _stated(text: str) -> Any:
+    return typer.Option(min=0, help=text)
 
 
 def main() -> None:
@@ -86,6 +90,56 @@ def compare(
         from pgpo_async.compare.runner import run_comparison
 
         raise SystemExit(run_comparison(compare_config, planned))
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, _CONFIG],
+    overrides: Annotated[list[str] | None, _OVERRIDES] = None,
+    generate: Annotated[float | None, _stated("Seconds of one group in an engine that is full.")] = None,
+    generate_sigma: Annotated[float | None, _stated("Its spread (log-normal); 0.6: a long tail.")] = None,
+    score: Annotated[float | None, _stated("Seconds of one scorer for the groups of a step.")] = None,
+    learn: Annotated[float | None, _stated("Seconds of one optimizer step.")] = None,
+    publish: Annotated[float | None, _stated("Seconds until a step's weights can be loaded.")] = None,
+    load: Annotated[float | None, _stated("Seconds an engine stands still to load weights.")] = None,
+    filtered: Annotated[float | None, _stated("Share of the groups that have no signal.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--from", help="A run's folder or summary.json: times measured there.")
+    ] = None,
+    group_bytes: Annotated[int | None, _stated("Bytes of one group; else estimated from CONFIG.")] = None,
+    model_bytes: Annotated[int | None, _stated("Bytes of the model's weights.")] = None,
+    parameters: Annotated[float | None, _stated("Or their number; else read from a local model.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="Find the best split of so many GPUs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulated times.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Predict a run of CONFIG from the seconds its stages take: pace, waits, lag, memory, what to change."""
+    from pgpo_async.config import load_config
+
+    with _told_in_a_line():
+        run_config = load_config(config, overrides or ())
+
+        from pgpo_async.orchestration.plan_report import plan_and_print
+
+        plan_and_print(
+            run_config,
+            stated={
+                "generate_s": generate,
+                "generate_sigma": generate_sigma,
+                "score_s": score,
+                "learn_s": learn,
+                "publish_s": publish,
+                "load_s": load,
+                "filtered_share": filtered,
+            },
+            run=run,
+            group_bytes=group_bytes,
+            model_bytes=model_bytes,
+            parameters=parameters,
+            num_gpus=gpus,
+            seed=seed,
+            path=json,
+        )
 
 
 bench = typer.Typer(

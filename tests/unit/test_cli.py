@@ -1,5 +1,6 @@
 """Exit codes and what is printed where; the run itself is replaced."""
 
+import json
 import os
 import subprocess
 import sys
@@ -107,3 +108,24 @@ def test_an_unexpected_exception_keeps_its_traceback(launch):
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         launch(launch_run)
+
+
+def test_plan_without_times_says_which_options_to_give():
+    done = run("plan", "configs/local.yaml", "--learn", "0.9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        "--generate", "--score", "or --from",
+    ]  # fmt: skip
+
+
+def test_plan_prints_a_table_and_warnings_and_writes_its_figures(tmp_path):
+    path = tmp_path / "plan.json"
+    times = ("--generate", "1", "--score", "0.3", "--learn", "2", "--json", str(path))
+    sizes = ("train.groups_per_step=8", "generator.prompts_in_flight=8", "scorer.replicas=4")
+    done = run("plan", "configs/local.yaml", *sizes, *times)
+    assert done.returncode == 0, done.stderr
+    assert "overlap efficiency" in done.stdout
+    figures = json.loads(path.read_text())
+    assert figures["step_s"] == pytest.approx(2.0)
+    (warning,) = figures["warnings"]
+    assert f"warning: {warning}" in done.stdout.splitlines()

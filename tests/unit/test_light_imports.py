@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 HEAVY = {"torch", "ray", "vllm", "deepspeed", "transformers", "matplotlib"}
 
@@ -25,9 +27,27 @@ print(json.dumps(sorted(sys.modules)))
 """
 
 
-def test_config_contracts_and_help_import_nothing_heavy():
+PLAN = """
+import json, sys
+from pgpo_async.cli import main
+times = ["--generate", "1", "--score", "0.3", "--learn", "0.9", "--gpus", "4"]
+sys.argv = ["pgpo-async", "plan", "configs/local.yaml", "train.groups_per_step=2", *times]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "module"),
+    [(PROGRAM, "pgpo_async.config.load"), (PLAN, "pgpo_async.actors.replay_queue")],
+    ids=["config, contracts and help", "plan"],
+)
+def test_what_answers_at_once_imports_nothing_heavy(program, module):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -36,7 +56,7 @@ def test_config_contracts_and_help_import_nothing_heavy():
     )
     modules = json.loads(done.stdout.splitlines()[-1])
     assert HEAVY.isdisjoint(modules)
-    assert "pgpo_async.config.load" in modules
+    assert module in modules
 
 
 def test_help_costs_less_than_half_a_second_of_cpu():
