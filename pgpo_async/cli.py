@@ -119,7 +119,7 @@ def plan(
     with _told_in_a_line():
         run_config = load_config(config, overrides or ())
 
-        from pgpo_async.orchestration.plan_report import plan_and_print
+        from pgpo_async.orchestration.planning.plan_report import plan_and_print
 
         plan_and_print(
             run_config,

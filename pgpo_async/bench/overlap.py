@@ -1,8 +1,9 @@
-"""How close the pipeline comes to its limit, the slowest stage: real actors around simulated stages.
+"""How close the pipeline comes to its limit, the slowest stage: real actors around stages that sleep.
 
 Each run is a whole one, with Ray, queue, admission, weight store and the run loop, whose stages sleep
-(`simulated`). The same load runs asynchronously, in turns (`mode: sync`), and without a scorer, whose
-difference is what visual dependency costs. Knows no table (`overlap_table`).
+(`sleeping_stages`). The same load runs asynchronously, in turns (`mode: sync`), and without a scorer, whose
+difference is what visual dependency costs. Each is also predicted as `pgpo-async plan` does. Knows no table
+(`overlap_table`).
 """
 
 import json
@@ -14,10 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-from pgpo_async.bench.simulated import simulated_roles
+from pgpo_async.bench.sleeping_stages import sleeping_roles
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.planning.simulation import simulate
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.service_times import ServiceTimes
@@ -27,6 +29,8 @@ WARM_UP = 6
 """First steps, in which the pipeline fills; they are run but not measured."""
 SYNC_STEPS = 20
 """In turns every step is like the other, and takes three times as long."""
+
+PREDICTED_STEPS = 200
 
 Say = Callable[[str], None]
 
@@ -142,9 +146,15 @@ def _row(load: Load, measured: Measured) -> dict[str, Any]:
         "name": load.name,
         "times": asdict(load.times),
         "generators": load.generators,
+        "predicted_step_s": predicted_step_s(load),
         "busy_per_step_s": load.times.busy_per_step(_config_of(load)),
         **asdict(measured),
     }
+
+
+def predicted_step_s(load: Load) -> float:
+    """Return what the planner expects."""
+    return simulate(_config_of(load), load.times, num_steps=PREDICTED_STEPS).step_s
 
 
 def _config_of(load: Load) -> RunConfig:
@@ -159,7 +169,7 @@ def measure(
         config = load.config(steps=WARM_UP + steps, output_dir=folder, sync=sync, shaper=shaper)
         way = "in turns" if sync else "without a scorer" if shaper == "none" else "asynchronously"
         run_folder = RunFolder(config)
-        cluster = Cluster(config, run_folder.run_id, simulated_roles(load.times))
+        cluster = Cluster(config, run_folder.run_id, sleeping_roles(load.times))
         tracing = Tracing(False, run_folder.timeline)
         try:
             say(f"{load.name}, {way}: starting")

@@ -12,8 +12,8 @@ from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 NOTE = (
-    "Simulated stages (they sleep), real actors, queue, admission, weight turns and loop. busy: seconds that "
-    "each stage must work for one step at its parallelism; efficiency: the largest of them by the step."
+    "Stages that sleep; real actors, queue, admission, weight turns and loop. busy: seconds that "
+    "each stage must work for one step at its parallelism; efficiency: the largest of them by the step. planned: what `pgpo-async plan` expects."
 )
 
 
@@ -44,7 +44,16 @@ def table(figures: dict[str, Any]) -> Table:
     """A row for each shape of load."""
     drawn = Table(caption=NOTE, caption_justify="left")
     drawn.add_column("load")
-    for heading in ("busy: generate", "score", "learn", "step", "efficiency", "learner waits", "lag"):
+    for heading in (
+        "busy: generate",
+        "score",
+        "learn",
+        "step",
+        "planned",
+        "efficiency",
+        "learner waits",
+        "lag",
+    ):
         drawn.add_column(heading, justify="right")
     for row in figures["shapes"]:
         busy = row["busy_per_step_s"]
@@ -52,6 +61,7 @@ def table(figures: dict[str, Any]) -> Table:
             row["name"],
             *(f"{busy[stage]:.2f} s" for stage in ("generate", "score", "learn")),
             f"{row['step_s']:.3f} s",
+            f"{row['predicted_step_s']:.3f} s",
             f"{row['overlap_efficiency']:.3f}",
             f"{row['learner_wait_fraction']:.1%}",
             f"{row['lag_mean']:.1f} (max {row['lag_max']} of {row['max_lag_allowed']})",

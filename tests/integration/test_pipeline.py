@@ -1,6 +1,6 @@
 """Two generators load weights in turns, one that dies meanwhile holds nobody up; `mode: sync` takes turns.
 
-Simulated stages (they sleep) in the real pipeline: with real engines two cores would measure themselves.
+Stages that sleep in the real pipeline: with real engines two cores would measure themselves.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import ray
 from rich.console import Console
 
 from pgpo_async.bench.overlap import Load
-from pgpo_async.bench.simulated import SimulatedGenerator, simulated_roles
+from pgpo_async.bench.sleeping_stages import SleepingGenerator, sleeping_roles
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.roles import Roles
@@ -30,7 +30,7 @@ WATCHED_STEPS = COLLECT_EVERY
 DIES_AT = 24
 
 
-class DyingGenerator(SimulatedGenerator):
+class DyingGenerator(SleepingGenerator):
     """The second one is killed, like a process, half-way through its update to version DIES_AT."""
 
     times = TIMES
@@ -79,8 +79,8 @@ class Ran:
 def ran(tmp_path_factory, local_ray_environment):
     load = Load(name="rolling", times=TIMES, in_flight=IN_FLIGHT, max_lag=3)
     config = load.config(steps=NUM_STEPS, output_dir=str(tmp_path_factory.mktemp("rolling")))
-    simulated = simulated_roles(TIMES)
-    roles = Roles(generator=DyingGenerator, scorer=simulated.scorer, learner=simulated.learner)
+    sleeping = sleeping_roles(TIMES)
+    roles = Roles(generator=DyingGenerator, scorer=sleeping.scorer, learner=sleeping.learner)
     return Ran(config.model_copy(update={"trace": True}), roles, enough)
 
 
@@ -154,7 +154,7 @@ def test_in_turns_no_stage_works_while_another_does(tmp_path, local_ray_environm
     )
     config = Load(name="turns", times=times).config(steps=6, output_dir=str(tmp_path), sync=True)
     assert config.train.max_lag == 2, "in turns it counts as 0"
-    ran = Ran(config.model_copy(update={"trace": True}), simulated_roles(times), lambda *_: False)
+    ran = Ran(config.model_copy(update={"trace": True}), sleeping_roles(times), lambda *_: False)
     assert set(ran.stats.lag_histogram) == {0}
     assert ran.stats.accounting.trained == 6 * 32
     assert ran.stats.accounting.filtered > 0

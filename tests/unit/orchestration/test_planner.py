@@ -8,15 +8,15 @@ import pytest
 
 from pgpo_async.config import dump_config, load_config
 from pgpo_async.contracts import ConfigError
-from pgpo_async.orchestration.plan_inputs import (
+from pgpo_async.orchestration.planning.plan_inputs import (
     Size,
     differences,
     group_size,
     model_size,
     service_times,
 )
-from pgpo_async.orchestration.plan_memory import plan_memory
-from pgpo_async.orchestration.planner import make_plan
+from pgpo_async.orchestration.planning.plan_memory import plan_memory
+from pgpo_async.orchestration.planning.planner import make_plan
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 TIMES = ServiceTimes(generate_s=1.0, score_s=0.3, learn_s=2.0)

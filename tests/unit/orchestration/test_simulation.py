@@ -8,8 +8,8 @@ from pgpo_async.actors.replay_queue import ReplayQueue
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Prompt, StageFailed
 from pgpo_async.orchestration.admission import Admission
+from pgpo_async.orchestration.planning.simulation import Death, make_pipe, simulate
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.simulation import Death, make_pipe, simulate
 
 
 def run_config(

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
+from pgpo_async.orchestration.planning.simulation import simulate
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.simulation import simulate
 
 NUM_SIMULATED = 5
 # Splits whose steps differ by less are equal: then the one with fewer GPUs is better.

@@ -14,8 +14,8 @@ from pgpo_async.actors.queue_types import Lease
 from pgpo_async.actors.replay_queue import ReplayQueue
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.admission import Admission
+from pgpo_async.orchestration.planning.virtual_time import Event, Timeline, WorkTime
 from pgpo_async.orchestration.service_times import ServiceTimes, draw_s
-from pgpo_async.orchestration.timeline import Event, Timeline, WorkTime
 
 HOLDER = "learner"
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 
 from pgpo_async.config.schema import RunConfig
+from pgpo_async.orchestration.planning.simulation_result import SimulationResult
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.simulation_result import SimulationResult
 
 # A stage that works less than this share of what the slowest does could give devices away, up to the other.
 MOSTLY_IDLE = 0.5

@@ -40,16 +40,16 @@ WEIGHT_ELEMENTS = 1 << 16
 """Of the only tensor that is published."""
 
 
-def simulated_roles(times: ServiceTimes) -> Roles:
+def sleeping_roles(times: ServiceTimes) -> Roles:
     """Return actors that take these times."""
     # Made here, so that Ray ships them by value, with their times.
-    generator = type("SimulatedGenerator", (SimulatedGenerator,), {"times": times})
-    scorer = type("SimulatedScorer", (SimulatedScorer,), {"times": times})
-    learner = type("SimulatedLearner", (SimulatedLearner,), {"times": times})
+    generator = type("SleepingGenerator", (SleepingGenerator,), {"times": times})
+    scorer = type("SleepingScorer", (SleepingScorer,), {"times": times})
+    learner = type("SleepingLearner", (SleepingLearner,), {"times": times})
     return Roles(generator=generator, scorer=scorer, learner=learner)
 
 
-class SimulatedEngine(RolloutEngine):
+class SleepingEngine(RolloutEngine):
     """Answers after a while; an update stops all answers for `load_s`."""
 
     times: ServiceTimes
@@ -87,7 +87,7 @@ class SimulatedEngine(RolloutEngine):
             behaviour_logprobs=np.full(NUM_TOKENS, -1.0, np.float32),
             version_spans=spans,
             finish_reason="stop",
-            text="simulated",
+            text="asleep",
         )
         return SampledGroup(
             prompt_token_ids=np.asarray(prompt_token_ids, np.int32),
@@ -119,7 +119,7 @@ def _spans(first: int, last: int) -> tuple[VersionSpan, ...]:
 
 
 class _Chat:
-    """Stands for the chat encoder: all prompts look the same to a simulated engine."""
+    """Stands for the chat encoder: all prompts look the same to an engine that sleeps."""
 
     def encode(self, _prompt: Prompt) -> ChatPrompt:
         return ChatPrompt(prompt_token_ids=PROMPT_TOKENS, images=(), num_prompt_tokens=len(PROMPT_TOKENS))
@@ -147,13 +147,13 @@ def _rewarded(rollout: Rollout, reward: float) -> Rollout:
     )
 
 
-class SimulatedGenerator(Generator):
+class SleepingGenerator(Generator):
     """A generator whose engine sleeps."""
 
     times: ServiceTimes
 
     def __init__(self, name: str, config: RunConfig, run_id: str, **pipes: Any) -> None:
-        self.engine_class = type("Engine", (SimulatedEngine,), {"times": self.times})
+        self.engine_class = type("Engine", (SleepingEngine,), {"times": self.times})
         super().__init__(name, config, run_id, **pipes)
 
     def _load_chat(self) -> Any:
@@ -166,7 +166,7 @@ class SimulatedGenerator(Generator):
         self._maker.filtered_share = self.times.filtered_share
 
 
-class SimulatedScorer(Scorer):
+class SleepingScorer(Scorer):
     """A scorer that sleeps, and says that every token weighs 1."""
 
     times: ServiceTimes
@@ -191,7 +191,7 @@ class SimulatedScorer(Scorer):
         return self._version
 
 
-class SimulatedLearner(LearnerWorker):
+class SleepingLearner(LearnerWorker):
     """A rank that sleeps; its weights are one tensor, published as any others are."""
 
     times: ServiceTimes

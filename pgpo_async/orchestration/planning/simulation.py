@@ -17,16 +17,16 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.training import FilterConfig
 from pgpo_async.contracts import Prompt, StageFailed
 from pgpo_async.orchestration.admission import Admission
-from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.simulated_generator import SimulatedGenerator
-from pgpo_async.orchestration.simulated_stages import (
+from pgpo_async.orchestration.planning.simulated_generator import SimulatedGenerator
+from pgpo_async.orchestration.planning.simulated_stages import (
     Shop,
     SimulatedLearner,
     SimulatedPublisher,
     SimulatedScorer,
 )
-from pgpo_async.orchestration.simulation_result import SimulationResult
-from pgpo_async.orchestration.timeline import Timeline, WorkTime
+from pgpo_async.orchestration.planning.simulation_result import SimulationResult
+from pgpo_async.orchestration.planning.virtual_time import Timeline, WorkTime
+from pgpo_async.orchestration.service_times import ServiceTimes
 
 MakePipe = Callable[[RunConfig, Callable[[], float]], tuple[ReplayQueue, Admission]]
 Watch = Callable[[ReplayQueue, Admission], None]

@@ -10,18 +10,18 @@ from typing import Any
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
-from pgpo_async.orchestration.plan_inputs import Size
-from pgpo_async.orchestration.plan_memory import PlannedMemory, memory_warnings, plan_memory
-from pgpo_async.orchestration.plan_split import Split, best_splits
-from pgpo_async.orchestration.plan_warnings import (
+from pgpo_async.orchestration.planning.plan_inputs import Size
+from pgpo_async.orchestration.planning.plan_memory import PlannedMemory, memory_warnings, plan_memory
+from pgpo_async.orchestration.planning.plan_split import Split, best_splits
+from pgpo_async.orchestration.planning.plan_warnings import (
     order_warnings,
     result_warnings,
     slot_warnings,
     turn_warnings,
 )
+from pgpo_async.orchestration.planning.simulation import simulate
+from pgpo_async.orchestration.planning.simulation_result import SimulationResult
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.simulation import simulate
-from pgpo_async.orchestration.simulation_result import SimulationResult
 
 # A prediction's groups and steps: enough to be steady, few enough to take about a second.
 _NUM_GROUPS = 3200

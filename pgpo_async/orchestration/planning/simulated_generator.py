@@ -9,9 +9,9 @@ from functools import partial
 
 from pgpo_async.actors.queue_types import Reservation
 from pgpo_async.contracts import GroupHeader
+from pgpo_async.orchestration.planning.simulated_stages import Shop
+from pgpo_async.orchestration.planning.virtual_time import Event, WorkTime
 from pgpo_async.orchestration.service_times import draw_s
-from pgpo_async.orchestration.simulated_stages import Shop
-from pgpo_async.orchestration.timeline import Event, WorkTime
 
 FRESH_WEIGHTS_S = 60.0
 """Longest a prompt waits for weights that are fresh enough, as in `actors.generator`."""

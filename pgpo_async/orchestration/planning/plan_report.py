@@ -9,9 +9,9 @@ from rich.table import Table
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.orchestration.plan_inputs import differences, group_size, model_size, service_times
-from pgpo_async.orchestration.plan_split import Split
-from pgpo_async.orchestration.planner import Plan, make_plan
+from pgpo_async.orchestration.planning.plan_inputs import differences, group_size, model_size, service_times
+from pgpo_async.orchestration.planning.plan_split import Split
+from pgpo_async.orchestration.planning.planner import Plan, make_plan
 
 
 def plan_and_print(

@@ -1,0 +1,1 @@
+"""What a run will come to, before it is run: virtual time, simulated stages, the capacity planner."""
