@@ -98,7 +98,6 @@ def loads(times: ServiceTimes = STATED) -> tuple[Load, ...]:
                 generate_s=0.8, generate_sigma=1.0, score_s=0.3, learn_s=0.9, publish_s=0.2, load_s=0.1,
                 filtered_share=0.2,
             ),
-            order_window=32,
             max_lag=3,
         ),
     )  # fmt: skip

@@ -12,9 +12,11 @@ from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 NOTE = (
-    "Stages that sleep; real actors, queue, admission, weight turns and loop. busy: seconds that "
-    "each stage must work for one step at its parallelism; efficiency: the largest of them by the step. planned: what `pgpo-async plan` expects."
+    "Stages that sleep; real actors, queue, admission, weight turns and loop. busy: seconds that each stage "
+    "must work for one step at its parallelism; efficiency: the largest of them by the step. planned: what "
+    "`pgpo-async plan` expects."
 )
+HEADINGS = ("busy: generate", "score", "learn", "step", "planned", "efficiency", "learner waits", "lag")
 
 
 def run_and_print(times: ServiceTimes, *, steps: int, shapes: bool, path: Path | None) -> None:
@@ -44,16 +46,7 @@ def table(figures: dict[str, Any]) -> Table:
     """A row for each shape of load."""
     drawn = Table(caption=NOTE, caption_justify="left")
     drawn.add_column("load")
-    for heading in (
-        "busy: generate",
-        "score",
-        "learn",
-        "step",
-        "planned",
-        "efficiency",
-        "learner waits",
-        "lag",
-    ):
+    for heading in HEADINGS:
         drawn.add_column(heading, justify="right")
     for row in figures["shapes"]:
         busy = row["busy_per_step_s"]
