@@ -48,7 +48,8 @@ class LearnerWorker:
         self._config = config
         self._timeout_s = config.learner.step_timeout_s
         if self._rank == 0 and publish is not None:
-            self._publisher = WeightPublisher(publish, config.weights.bucket_bytes)
+            weights = config.weights
+            self._publisher = WeightPublisher(publish, weights.bucket_bytes, full_every=weights.full_every)
 
     def address(self) -> tuple[str, int]:
         """This node's address and a port that is free on it."""
@@ -76,7 +77,10 @@ class LearnerWorker:
         return self._in_torch_thread(lambda: self._train_step(payloads, step, normalizer))
 
     def publish(self, version: int) -> dict[str, float]:
-        """Snapshot the weights and send them on in the background. Collective; returns `publish_blocked_s`.
+        """Snapshot the weights and send them on in the background. Collective.
+
+        Returns `publish_blocked_s` and, on rank 0, `published_share`: bytes sent for the last version that went
+        off, by those of its files.
 
         Raises WeightError on rank 0 if an earlier version could not be sent.
         """
@@ -191,9 +195,12 @@ class LearnerWorker:
         spare = publisher.spare() if publisher else None
         weights = snapshot(engine, keep=publisher is not None, into=spare)
         self._activity.set("idle")
+        metrics: dict[str, float] = {}
         if publisher is not None:
             publisher.submit(version, weights)
-        return {"publish_blocked_s": time.perf_counter() - started_s}
+            share = publisher.sent_share
+            metrics = {} if share is None else {"published_share": share}
+        return {**metrics, "publish_blocked_s": time.perf_counter() - started_s}
 
     def _started(self) -> LearnerEngine:
         assert self._engine is not None, "start must come first"
