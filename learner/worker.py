@@ -79,8 +79,8 @@ class LearnerWorker:
     def publish(self, version: int) -> dict[str, float]:
         """Snapshot the weights and send them on in the background. Collective.
 
-        Returns `publish_blocked_s` and, on rank 0, `published_share`: bytes sent for the last version that went
-        off, by those of its files.
+        Returns `publish_blocked_s` and, on rank 0 once a version was sent, `published_share`: bytes of the
+        last one sent by those of its files.
 
         Raises WeightError on rank 0 if an earlier version could not be sent.
         """
@@ -195,11 +195,10 @@ class LearnerWorker:
         spare = publisher.spare() if publisher else None
         weights = snapshot(engine, keep=publisher is not None, into=spare)
         self._activity.set("idle")
-        metrics: dict[str, float] = {}
         if publisher is not None:
             publisher.submit(version, weights)
-            share = publisher.sent_share
-            metrics = {} if share is None else {"published_share": share}
+        share = publisher.sent_share if publisher else None
+        metrics = {} if share is None else {"published_share": share}
         return {**metrics, "publish_blocked_s": time.perf_counter() - started_s}
 
     def _started(self) -> LearnerEngine:
