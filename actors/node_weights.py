@@ -6,13 +6,15 @@ say), or gone, whole files are fetched. Every file's checksum is compared before
 Knows nothing of Ray: `store_client` brings it the store. Blocking.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.contracts import BucketEntry, BucketRoute, WeightError, WeightManifest, WeightVersion
-from pgpo_async.policy.weight_delta import apply_delta
+from pgpo_async.policy.weight_delta import rebuild
 
 Pulled = tuple[WeightManifest, list[BucketRoute]]
 """As `WeightStore.pull` returns it."""
@@ -66,27 +68,19 @@ class _Fetch:
         self._bases = bases
         self._get = get
 
-    def __call__(self, bucket: BucketEntry) -> bytes | bytearray:
+    def __call__(self, bucket: BucketEntry) -> Iterator[bytes | memoryview]:
         route = self._routes[bucket.name]
         objects = self._get(route.refs)
         if route.base is None:
             whole, *deltas = objects
-            if not deltas:
-                return whole
-            file = bytearray(whole)
-        else:
-            file, deltas = _read(self._bases[route.base] / bucket.name), objects
-        for delta in deltas:
-            apply_delta(file, delta)
-        return file
+            yield from rebuild(io.BytesIO(whole), deltas) if deltas else [whole]
+            return
+        with _opened(self._bases[route.base] / bucket.name) as base:
+            yield from rebuild(base, objects)
 
 
-def _read(path: Path) -> bytearray:
-    """A file's bytes, to be changed."""
+def _opened(path: Path) -> BinaryIO:
     try:
-        with path.open("rb") as file:
-            data = bytearray(path.stat().st_size)
-            file.readinto(data)
+        return path.open("rb", buffering=0)
     except OSError as error:
         raise WeightError(f"{path} must be staged to build on it: {error}") from error
-    return data

@@ -14,20 +14,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from pgpo_async.actors.file_locks import FileLock
 from pgpo_async.actors.run_folders import clean_stale, enter, remove_if_dead, run_staging_folder
-from pgpo_async.contracts import BucketEntry, WeightError, WeightManifest, content_hash
+from pgpo_async.contracts import BucketEntry, WeightError, WeightManifest
+from pgpo_async.contracts.rollouts import ContentHash
 from pgpo_async.contracts.weights import MANIFEST_NAME
 
 __all__ = ["Fetch", "NodeStaging", "clean_stale", "run_staging_folder"]
 
-Fetch = Callable[[BucketEntry], bytes | bytearray | memoryview]
-"""Brings one bucket's bytes."""
+Fetch = Callable[[BucketEntry], Iterable[bytes | memoryview]]
+"""Brings one bucket's bytes, in pieces; each is used before the next is asked for."""
 
 SHARED_MEMORY = Path("/dev/shm")
 _READERS = ".readers"
@@ -177,15 +178,18 @@ def _is_staged(target: Path, manifest: WeightManifest) -> bool:
 
 
 def _write_bucket(
-    folder: Path, version: int, bucket: BucketEntry, data: bytes | bytearray | memoryview
+    folder: Path, version: int, bucket: BucketEntry, pieces: Iterable[bytes | memoryview]
 ) -> None:
     if os.path.basename(bucket.name) != bucket.name or bucket.name.startswith("."):
         raise WeightError(f"a bucket's name must be a plain file name, got {bucket.name!r}")
-    view = memoryview(data).cast("B")
-    got = content_hash(view)
-    if (len(view), got) != (bucket.num_bytes, bucket.checksum):
+    num_bytes, checksum = 0, ContentHash()
+    with (folder / bucket.name).open("wb") as file:
+        for piece in pieces:
+            checksum.update(piece)
+            num_bytes += file.write(piece)
+    got = checksum.hexdigest()
+    if (num_bytes, got) != (bucket.num_bytes, bucket.checksum):
         raise WeightError(
             f"bucket {bucket.name} of version {version} must be {bucket.num_bytes} bytes with checksum "
-            f"{bucket.checksum}, got {len(view)} bytes with {got}"
+            f"{bucket.checksum}, got {num_bytes} bytes with {got}"
         )
-    (folder / bucket.name).write_bytes(view)

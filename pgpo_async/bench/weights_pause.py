@@ -49,6 +49,8 @@ def bench_pauses(*, changed: float, say: Callable[[str], None]) -> dict[str, Any
     Raises WeightError if a version could not be loaded, and whatever vLLM raises at its start.
     """
     # Its processes are started afresh: a copy of this one, with torch's threads gone, could hang.
+    # vLLM warns at each reload of layers that have no weights of their own.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
     config = RunConfig.model_validate(
         {
@@ -71,6 +73,7 @@ async def _bench(config: RunConfig, changed: float, say: Callable[[str], None]) 
         await engine.start()
         requests = _Requests(engine, config)
         with WeightPath(config.weights) as path:
+            await requests.first_round()
             pauses, last = [], ""
             for version in range(1, NUM_UPDATES + 1):
                 say(f"update {version} of {NUM_UPDATES}")
@@ -91,6 +94,7 @@ async def _bench(config: RunConfig, changed: float, say: Callable[[str], None]) 
         "update_pause_p50_s": statistics.median(pauses),
         "update_pause_max_s": max(pauses),
         "update_pauses": len(pauses),
+        "update_pauses_s": pauses,
         "update_model_bytes": sum(tensor.nbytes for tensor in weights.values()),
         "update_bit_exact": exact,
         "rollouts_with_several_versions": num_mixed,
@@ -103,6 +107,7 @@ class _Requests:
     def __init__(self, engine: RolloutEngine, config: RunConfig) -> None:
         self._engine = engine
         self._num_mixed = 0
+        self._answered: set[int] = set()
         self._sampling = Sampling(
             num_samples=SAMPLES,
             temperature=1.0,
@@ -111,9 +116,15 @@ class _Requests:
         )
         chat = ChatEncoder(load_processor(config.model.path), config.data, config.model)
         self._tasks = [
-            asyncio.create_task(self._ask(str(number), chat.encode(_prompt(number))))
+            asyncio.create_task(self._ask(number, chat.encode(_prompt(number))))
             for number in range(PROMPTS_IN_FLIGHT)
         ]
+
+    async def first_round(self) -> None:
+        """Wait for an answer to each prompt: what an engine does once is not part of a pause."""
+        while self._answered < set(range(PROMPTS_IN_FLIGHT)):
+            self.check()
+            await asyncio.sleep(0.05)
 
     def check(self) -> None:
         """Raise what ended a request."""
@@ -131,11 +142,13 @@ class _Requests:
                 await task
         return self._num_mixed
 
-    async def _ask(self, name: str, chat: ChatPrompt) -> None:
+    async def _ask(self, number: int, chat: ChatPrompt) -> None:
+        name = str(number)
         while True:
             group = await self._engine.sample(
                 chat.prompt_token_ids, chat.images, self._sampling, prompt_id=name, request_id=name
             )
+            self._answered.add(number)
             self._num_mixed += sum(len(rollout.version_spans) > 1 for rollout in group.rollouts)
 
 

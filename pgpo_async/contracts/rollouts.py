@@ -53,6 +53,10 @@ def content_hash(data: bytes | bytearray | memoryview) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
+ContentHash = xxhash.xxh3_128
+"""The same of bytes that come one after another: `update`, then `hexdigest`."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
     """A question with its images (encoded bytes: PNG, JPEG, ...) and reference answer.

@@ -3,8 +3,9 @@
 Owns the encoding: which elements changed (gaps between their places, one byte each but for the few that are
 far apart) and how (the exclusive or of their bits, byte by byte, so that signs and exponents, which seldom
 move, compress well), each stream through zstd. Applying it gives the new file back to the bit, whatever the
-dtype. Files are worked on in pieces: what is made on the way stays in the cache, and threads share the work.
-Called by the publisher (`learner.deltas`) and by receivers (`actors.node_weights`).
+dtype. Files are worked on in pieces: what is made on the way stays in the cache, fresh memory costs more than
+the work itself, and threads share the encoding. Called by the publisher (`learner.deltas`) and by receivers
+(`actors.node_weights`).
 
 A bf16 model after one step of reinforcement learning changes in a few per cent of its elements: most updates
 are smaller than half a unit in the last place.
@@ -12,10 +13,10 @@ are smaller than half a unit in the last place.
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,6 @@ _FAR = 255
 _CODEC = "zstd"
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _NUM_THREADS = min(4, os.cpu_count() or 1)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def encode_delta(base: bytes, new: bytes, width: int) -> bytes | None:
@@ -63,30 +61,58 @@ def encode_delta(base: bytes, new: bytes, width: int) -> bytes | None:
             return b""
         return _encode_piece(places, before[piece][places] ^ after[piece][places])
 
-    encoded = list(_in_threads(encode, _pieces(len(after), _PIECE_ELEMENTS)))
+    pieces = _pieces(len(after), _PIECE_ELEMENTS)
+    if min(_NUM_THREADS, len(pieces)) < 2:
+        encoded = [encode(piece) for piece in pieces]
+    else:
+        # numpy and zstd let go of the interpreter, so the threads do run at once.
+        with ThreadPoolExecutor(_NUM_THREADS, "weight-delta") as pool:
+            encoded = list(pool.map(encode, pieces))
     if sum(counts) > most:
         return None
     return b"".join([_HEAD.pack(_MAGIC, width, _PIECE_ELEMENTS, len(new)), *encoded])
 
 
-def apply_delta(file: bytearray, delta: bytes) -> None:
-    """Turn the file that `delta` is from into the one it leads to, in place.
+def rebuild(base: BinaryIO, deltas: Sequence[bytes]) -> Iterator[memoryview]:
+    """The file that deltas lead to from `base`, oldest first, in pieces; each is overwritten by the next.
 
-    Raises WeightError for a torn delta or one for a file of another size; `file` may be half changed then.
-    Another file of the same size gives another result: compare its checksum.
+    Raises WeightError for a torn delta or a base of another size. Another file of the same size gives another
+    result: compare its checksum.
     """
+    size = base.seek(0, os.SEEK_END)
+    base.seek(0)
+    width, piece_elements = _layout(deltas, size)
+    buffer = np.empty(min(piece_elements, size // width), _UNSIGNED[width])
+    pieces = _pieces(size // width, piece_elements)
+    # Strict: each delta's reader is asked once more at the end, and says if there is something left.
+    for piece, *changes in zip(pieces, *(_read_pieces(delta, pieces) for delta in deltas), strict=True):
+        elements = buffer[: piece.stop - piece.start]
+        view = memoryview(elements).cast("B")  # type: ignore[arg-type]
+        if base.readinto(view) != len(view):  # type: ignore[attr-defined]
+            raise WeightError(f"a weight delta's base must be {size} bytes, but it ended before")
+        for change in changes:
+            _apply_piece(elements, change)
+        yield view
+
+
+def _layout(deltas: Sequence[bytes], size: int) -> tuple[int, int]:
+    """Width and elements of a piece, the same for all deltas. Raises WeightError."""
+    found = {(1, _PIECE_ELEMENTS)} if not deltas else {_read_head(delta, size) for delta in deltas}
+    if len(found) != 1:
+        raise WeightError(f"weight deltas of one file must be of one layout, got {sorted(found)}")
+    return found.pop()
+
+
+def _read_head(delta: bytes, size: int) -> tuple[int, int]:
     try:
-        magic, width, piece_elements, size = _HEAD.unpack_from(delta)
+        magic, width, piece_elements, wanted = _HEAD.unpack_from(delta)
     except struct.error as error:
         raise WeightError(f"a weight delta must have a head of {_HEAD.size} bytes: {error}") from error
-    if magic != _MAGIC or width not in _UNSIGNED or piece_elements < 1 or size % width:
+    if magic != _MAGIC or width not in _UNSIGNED or piece_elements < 1 or wanted % width:
         raise WeightError(f"a weight delta must begin with {_MAGIC!r} and its sizes, got {delta[:17]!r}")
-    if size != len(file):
-        raise WeightError(f"a weight delta must be for a file of {size} bytes, got one of {len(file)} bytes")
-    elements: npt.NDArray[Any] = np.frombuffer(file, _UNSIGNED[width])
-    changes = _read_pieces(delta, _pieces(len(elements), piece_elements))
-    for _ in _in_threads(lambda change: _apply_piece(elements[change.piece], change), changes):
-        pass
+    if wanted != size:
+        raise WeightError(f"a weight delta must be for a file of {wanted} bytes, got one of {size} bytes")
+    return width, piece_elements
 
 
 class _Change(NamedTuple):
@@ -122,12 +148,14 @@ def _read_pieces(delta: bytes, pieces: Iterable[slice]) -> Iterator[_Change]:
     view, at = memoryview(delta), _HEAD.size
     for piece in pieces:
         if at + _PIECE.size > len(delta):
-            raise WeightError(f"a weight delta must be above {at} bytes, got {len(delta)}")
+            raise WeightError(f"a weight delta must be more than {at} bytes, got {len(delta)}")
         count, num_far, *sizes = _PIECE.unpack_from(delta, at)
         if count > piece.stop - piece.start or num_far > count:
             raise WeightError(f"a weight delta must change elements of its file only, got {count} in {piece}")
         ends = np.cumsum([at + _PIECE.size, *sizes]).tolist()
         at = ends[-1]
+        if at > len(delta):
+            raise WeightError(f"a weight delta must be at least {at} bytes, got {len(delta)}")
         streams = (view[start:end] for start, end in pairwise(ends))
         yield _Change(piece, count, num_far, *streams)
     if at != len(delta):
@@ -164,13 +192,3 @@ def _unpacked(packed: memoryview, count: int, dtype: type[np.generic]) -> npt.ND
 def _pieces(num_elements: int, piece_elements: int) -> list[slice]:
     starts = range(0, num_elements, piece_elements)
     return [slice(start, min(start + piece_elements, num_elements)) for start in starts]
-
-
-def _in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in order. numpy and zstd let go of the interpreter, so the threads do run at once."""
-    todo = list(items)
-    if len(todo) < 2 or _NUM_THREADS < 2:
-        yield from map(work, todo)
-        return
-    with ThreadPoolExecutor(min(_NUM_THREADS, len(todo)), "weight-delta") as pool:
-        yield from pool.map(work, todo)

@@ -32,7 +32,7 @@ from pgpo_async.learner.passes import MicroBatchPasses
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.policy.inputs import prompt_group
 from pgpo_async.policy.passes import score_groups
-from pgpo_async.policy.weight_delta import apply_delta
+from pgpo_async.policy.weight_delta import rebuild
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -98,8 +98,8 @@ class WriteTo:
         for entry, payload in zip(manifest.buckets, payloads, strict=True):
             data = payload.data
             if payload.base is not None:
-                data = bytearray((Path(self.folder) / str(payload.base) / entry.name).read_bytes())
-                apply_delta(data, payload.data)
+                with (Path(self.folder) / str(payload.base) / entry.name).open("rb") as base:
+                    data = b"".join(bytes(piece) for piece in rebuild(base, [data]))
             assert content_hash(data) == entry.checksum
             (home / entry.name).write_bytes(data)
 

@@ -1,5 +1,6 @@
 """A delta leads from one file to the other to the bit, or is refused."""
 
+import io
 from contextlib import suppress
 from itertools import pairwise
 
@@ -12,15 +13,11 @@ from safetensors.torch import save
 
 from pgpo_async.contracts import WeightError
 from pgpo_async.policy import weight_delta
-from pgpo_async.policy.weight_delta import _PIECE_ELEMENTS, apply_delta, encode_delta
+from pgpo_async.policy.weight_delta import _PIECE_ELEMENTS, encode_delta, rebuild
 
 
 def applied(base: bytes, *deltas: bytes | None) -> bytes:
-    file = bytearray(base)
-    for delta in deltas:
-        assert delta is not None
-        apply_delta(file, delta)
-    return bytes(file)
+    return b"".join(bytes(piece) for piece in rebuild(io.BytesIO(base), [d for d in deltas if d is not None]))
 
 
 @given(
@@ -36,6 +33,7 @@ def test_any_file_comes_back_to_the_bit(width: int, size: int, share: float, see
     places = random.permutation(size)[: int(share * size)]
     new[places] = random.integers(0, 256, (len(places), width), dtype=np.uint8)
     delta = encode_delta(base.tobytes(), new.tobytes(), width)
+    assert delta is not None
     assert applied(base.tobytes(), delta) == new.tobytes()
 
 
@@ -58,6 +56,7 @@ def test_a_file_of_several_pieces_changes_at_their_edges(width: int) -> None:
     edges = (0, _PIECE_ELEMENTS - 1, _PIECE_ELEMENTS, 2 * _PIECE_ELEMENTS, num - 1)
     new[list(edges)] ^= 255
     delta = encode_delta(base.tobytes(), new.tobytes(), width)
+    assert delta is not None
     assert applied(base.tobytes(), delta) == new.tobytes()
     assert applied(base.tobytes(), encode_delta(base.tobytes(), base.tobytes(), width)) == base.tobytes()
 
@@ -118,24 +117,31 @@ def small_delta() -> bytes:
 
 def test_a_delta_for_a_file_of_another_size_is_refused() -> None:
     with pytest.raises(WeightError, match="for a file of 1000 bytes, got one of 999 bytes"):
-        apply_delta(bytearray(999), small_delta())
+        applied(bytes(999), small_delta())
 
 
 @given(st.integers(0, 200))
 def test_a_delta_cut_off_anywhere_is_refused(at: int) -> None:
     delta = small_delta()
     with pytest.raises(WeightError, match="a weight delta must"):
-        apply_delta(bytearray(1000), delta[: min(at, len(delta) - 1)])
+        applied(bytes(1000), delta[: min(at, len(delta) - 1)])
     with pytest.raises(WeightError, match=f"must be {len(delta)} bytes"):
-        apply_delta(bytearray(1000), delta + bytes(at + 1))
+        applied(bytes(1000), delta + bytes(at + 1))
 
 
 @given(st.integers(0, 200), st.integers(1, 255))
 def test_a_delta_with_a_changed_byte_is_refused_or_changes_something_else(at: int, flip: int) -> None:
     broken = bytearray(small_delta())
     broken[at % len(broken)] ^= flip
-    file = bytearray(1000)
     # Never more than an error to act on, and never beyond the file: checksums tell the rest.
     with suppress(WeightError):
-        apply_delta(file, bytes(broken))
-    assert len(file) == 1000
+        assert len(applied(bytes(1000), bytes(broken))) == 1000
+
+
+def test_deltas_of_one_chain_are_of_one_layout_and_none_at_all_gives_the_file_itself() -> None:
+    other = encode_delta(bytes(1000), bytes(1000), 2)
+    with pytest.raises(WeightError, match="must be of one layout"):
+        applied(bytes(1000), small_delta(), other)
+    data = bytes(range(256)) * 20_000
+    assert applied(data) == data
+    assert applied(b"") == b""
