@@ -14,20 +14,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from pgpo_async.actors.file_locks import FileLock
 from pgpo_async.actors.run_folders import clean_stale, enter, remove_if_dead, run_staging_folder
-from pgpo_async.contracts import BucketEntry, WeightError, WeightManifest, content_hash
+from pgpo_async.contracts import BucketEntry, WeightError, WeightManifest
+from pgpo_async.contracts.rollouts import ContentHash
 from pgpo_async.contracts.weights import MANIFEST_NAME
 
 __all__ = ["Fetch", "NodeStaging", "clean_stale", "run_staging_folder"]
 
-Fetch = Callable[[BucketEntry], bytes | memoryview]
-"""Brings one bucket's bytes."""
+Fetch = Callable[[BucketEntry], Iterable[bytes | memoryview]]
+"""Brings one bucket's bytes, in pieces; each is used before the next is asked for."""
 
 SHARED_MEMORY = Path("/dev/shm")
 _READERS = ".readers"
@@ -54,7 +55,7 @@ class NodeStaging:
         another process stages for longer than `lock_timeout_s`; whatever `fetch` raises. Nothing of a failed
         attempt stays.
         """
-        target = self.folder / f"v{manifest.version:08d}"
+        target = self.folder_of(manifest.version)
         if _is_staged(target, manifest):
             return target
         with self._alone(f"weight version {manifest.version} to be staged by another process"):
@@ -62,6 +63,10 @@ class NodeStaging:
             if not _is_staged(target, manifest):
                 self._write(target, manifest, fetch)
         return target
+
+    def folder_of(self, version: int) -> Path:
+        """Where a version is, or would be, staged on this node."""
+        return self.folder / f"v{version:08d}"
 
     def versions(self) -> list[int]:
         """Return the versions staged on this node, oldest first."""
@@ -152,7 +157,7 @@ class NodeStaging:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_version(self, version: int) -> bool:
-        folder = self.folder / f"v{version:08d}"
+        folder = self.folder_of(version)
         lock = FileLock(folder / _READERS)
         try:
             if not lock.try_lock(shared=False):
@@ -172,14 +177,19 @@ def _is_staged(target: Path, manifest: WeightManifest) -> bool:
         return False
 
 
-def _write_bucket(folder: Path, version: int, bucket: BucketEntry, data: bytes | memoryview) -> None:
+def _write_bucket(
+    folder: Path, version: int, bucket: BucketEntry, pieces: Iterable[bytes | memoryview]
+) -> None:
     if os.path.basename(bucket.name) != bucket.name or bucket.name.startswith("."):
         raise WeightError(f"a bucket's name must be a plain file name, got {bucket.name!r}")
-    view = memoryview(data).cast("B")
-    got = content_hash(view)  # type: ignore[arg-type]
-    if (len(view), got) != (bucket.num_bytes, bucket.checksum):
+    num_bytes, checksum = 0, ContentHash()
+    with (folder / bucket.name).open("wb") as file:
+        for piece in pieces:
+            checksum.update(piece)
+            num_bytes += file.write(piece)
+    got = checksum.hexdigest()
+    if (num_bytes, got) != (bucket.num_bytes, bucket.checksum):
         raise WeightError(
             f"bucket {bucket.name} of version {version} must be {bucket.num_bytes} bytes with checksum "
-            f"{bucket.checksum}, got {len(view)} bytes with {got}"
+            f"{bucket.checksum}, got {num_bytes} bytes with {got}"
         )
-    (folder / bucket.name).write_bytes(view)

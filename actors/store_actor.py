@@ -4,7 +4,6 @@ A thin shell over `weight_store`. Receivers pull, and nobody waits for a receive
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from pgpo_async.actors.queue_types import ObjectStore
 from pgpo_async.actors.ray_store import RayStore
@@ -12,24 +11,24 @@ from pgpo_async.actors.update_turns import UpdateTurns
 from pgpo_async.actors.waiting import Changes
 from pgpo_async.actors.weight_store import WeightStore
 from pgpo_async.config.pipeline import WeightsConfig
-from pgpo_async.contracts import BucketEntry, WeightManifest
+from pgpo_async.contracts import BucketEntry, BucketPayload, BucketRoute, WeightManifest
 
 
 class StoreActor:
-    """See `WeightStore`; refs leave inside lists, so that Ray hands them on unresolved."""
+    """See `WeightStore`; refs leave inside routes' lists, so that Ray hands them on unresolved."""
 
     def __init__(self, weights: WeightsConfig, *, store: ObjectStore | None = None) -> None:
         self._weights = WeightStore(weights.keep_versions, RayStore() if store is None else store)
         self._turns = UpdateTurns(weights.update_share, weights.turn_s)
         self._changes = Changes()
 
-    async def add_bucket(self, version: int, entry: BucketEntry, data: bytes) -> None:
-        """Take one bucket of a version to come."""
-        self._weights.add_bucket(version, entry, data)
+    async def add_bucket(self, version: int, entry: BucketEntry, data: bytes, base: int | None) -> None:
+        """Take one bucket of a version to come; the arguments after `entry` are a `BucketPayload`'s."""
+        self._weights.add_bucket(version, entry, BucketPayload(data=data, base=base))
 
-    async def publish(self, manifest: WeightManifest, buckets: Sequence[bytes] = ()) -> int:
+    async def publish(self, manifest: WeightManifest, payloads: Sequence[BucketPayload] = ()) -> int:
         """Make a version available and wake whoever waits for it."""
-        version = self._weights.publish(manifest, buckets)
+        version = self._weights.publish(manifest, payloads)
         self._changes.wake()
         return version
 
@@ -68,17 +67,19 @@ class StoreActor:
         """Return the version that each receiver serves."""
         return dict(self._turns.served)
 
-    async def pull(self, version: int) -> tuple[WeightManifest, list[Any]]:
-        """Return a version's manifest and refs. Raises WeightError if it is not held (any more)."""
+    async def pull(self, version: int) -> tuple[WeightManifest, list[BucketRoute]]:
+        """Return a version's manifest and routes. Raises WeightError if it is not held (any more)."""
         return self._weights.pull(version)
 
-    async def pull_newest(self, than: int) -> tuple[WeightManifest, list[Any]] | None:
-        """Return the newest version's manifest and refs if it is above `than`, else None.
+    async def pull_newest(
+        self, than: int, have: Sequence[int] = ()
+    ) -> tuple[WeightManifest, list[BucketRoute]] | None:
+        """Return the newest version's manifest and routes for a node that has some, if it is above `than`.
 
-        The refs keep the buckets alive for the receiver even if the store drops the version meanwhile.
+        The refs keep the objects alive for the receiver even if the store drops the version meanwhile.
         """
         version = self._newer(than)
-        return None if version is None else self._weights.pull(version)
+        return None if version is None else self._weights.pull(version, have)
 
     async def close(self) -> None:
         """End every wait with nothing, from now on."""

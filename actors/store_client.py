@@ -1,32 +1,38 @@
-"""The weight store from the outside: how a version gets into it, and from it to a receiver's node.
+"""The weight store from the outside, through Ray: how a version gets into it, and from it to a node.
 
-The learner is handed a `StorePublish` (it may not import this room). Of the receivers on a node, the first
-fetches and stages a version, the others find it staged. Blocking: asynchronous actors call it in a thread.
+The learner is handed a `StorePublish` (it may not import this room). Receivers call `stage_newest`. Blocking:
+asynchronous actors call it in a thread.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 
+from pgpo_async.actors import node_weights
+from pgpo_async.actors.node_weights import Pulled
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.config.pipeline import WeightsConfig
-from pgpo_async.contracts import BucketEntry, WeightError, WeightManifest, WeightVersion
+from pgpo_async.contracts import BucketPayload, WeightError, WeightManifest, WeightVersion
 
 
 def stage_newest(store: Any, staging: NodeStaging, weights: WeightsConfig, than: int) -> WeightVersion | None:
     """Stage the store's newest version if it is newer than `than`, and drop older staged ones.
 
-    Raises ray's GetTimeoutError after `weights.load_timeout_s`, WeightError on torn or unknown weights.
+    Where this node has an earlier version, what changed since is enough. Raises ray's GetTimeoutError after
+    `weights.load_timeout_s`, WeightError on torn or unknown weights.
     """
     timeout_s = weights.load_timeout_s
-    pulled = ray.get(store.pull_newest.remote(than), timeout=timeout_s)
-    if pulled is None:
-        return None
-    manifest, refs = pulled
-    fetch = _Fetch(dict(zip((b.name for b in manifest.buckets), refs, strict=True)), timeout_s)
-    folder = staging.stage(manifest, fetch)
-    staging.prune(weights.keep_versions)
-    return WeightVersion(version=manifest.version, folder=str(folder), manifest=manifest)
+
+    def pull(have: Sequence[int]) -> Pulled | None:
+        found: Pulled | None = ray.get(store.pull_newest.remote(than, have), timeout=timeout_s)
+        return found
+
+    def get(refs: list[object]) -> list[bytes]:
+        objects: list[bytes] = ray.get(refs, timeout=timeout_s)
+        return objects
+
+    return node_weights.stage_newest(pull, get, staging, weights.keep_versions)
 
 
 class StorePublish:
@@ -36,23 +42,13 @@ class StorePublish:
         self._store = store
         self._timeout_s = timeout_s
 
-    def __call__(self, manifest: WeightManifest, buckets: list[bytes]) -> None:
+    def __call__(self, manifest: WeightManifest, payloads: Sequence[BucketPayload]) -> None:
         """Publish. Raises ray's GetTimeoutError, or WeightError if the store refuses the version."""
-        for entry, data in zip(manifest.buckets, buckets, strict=True):
-            ray.get(self._store.add_bucket.remote(manifest.version, entry, data), timeout=self._timeout_s)
+        for entry, payload in zip(manifest.buckets, payloads, strict=True):
+            # The bytes by themselves: Ray copies plain bytes once, and those inside an object twice.
+            call = self._store.add_bucket.remote(manifest.version, entry, payload.data, payload.base)
+            ray.get(call, timeout=self._timeout_s)
         ray.get(self._store.publish.remote(manifest), timeout=self._timeout_s)
-
-
-class _Fetch:
-    """Brings one bucket from the object store."""
-
-    def __init__(self, refs: dict[str, Any], timeout_s: float) -> None:
-        self._refs = refs
-        self._timeout_s = timeout_s
-
-    def __call__(self, bucket: BucketEntry) -> bytes:
-        data: bytes = ray.get(self._refs[bucket.name], timeout=self._timeout_s)
-        return data
 
 
 def check_known(manifest: WeightManifest, names: set[str]) -> None:

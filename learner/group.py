@@ -64,7 +64,8 @@ class LearnerGroup:
         return _combined(self._call(f"step {step}", "train_step", calls, LeaseError))
 
     def publish(self, version: int) -> dict[str, float]:
-        """Snapshot the weights as `version`; sending goes on in the background. Returns `publish_blocked_s`.
+        """Snapshot the weights as `version`; sending goes on in the background. Returns `publish_blocked_s`
+        and, once a version was sent, `published_share`.
 
         Raises WeightError if an earlier version could not be sent; StageFailed.
         """

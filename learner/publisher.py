@@ -1,30 +1,36 @@
 """Sends snapshots of the weights on their way while training goes on.
 
 Owns one thread and at most two snapshots: the one being sent and the newest that waits (an older one waiting
-is dropped: receivers only ever want the newest). Not how weights are gathered (`weights`), nor where they go:
-that is the injected `publish`, since this room may not import the weight store. Used by `worker` on rank 0.
+is dropped: receivers only ever want the newest). Not the files of the last version sent (`deltas`), how
+weights are gathered (`weights`), nor where they go: that is the injected `publish`, since this room may not
+import the weight store. Used by `worker` on rank 0.
 """
 
 import threading
 import time
 from collections.abc import Callable
 
-from pgpo_async.contracts import WaitTimeout, WeightError, WeightManifest
+from pgpo_async.contracts import BucketEntry, BucketPayload, WaitTimeout, WeightError, WeightManifest
+from pgpo_async.learner.deltas import DeltaPayloads
 from pgpo_async.learner.weights import HostWeights
 from pgpo_async.metrics.spans import Spans
-from pgpo_async.policy.weight_files import write_buckets
+from pgpo_async.policy.weight_files import pack_buckets
 
-Publish = Callable[[WeightManifest, list[bytes]], object]
-"""Hands a version to the weight store: one bytes a bucket. Must not wait for ever."""
+Publish = Callable[[WeightManifest, list[BucketPayload]], object]
+"""Hands a version to the weight store, one payload a bucket. Must not wait for ever."""
 
 
 class WeightPublisher:
     """`submit` returns at once; an error of the thread is raised by the next `submit` or `flush`."""
 
-    def __init__(self, publish: Publish, bucket_bytes: int, spans: Spans | None = None) -> None:
+    def __init__(
+        self, publish: Publish, bucket_bytes: int, *, full_every: int = 1, spans: Spans | None = None
+    ) -> None:
         self._publish = publish
         self._spans = spans or Spans(False)
         self._bucket_bytes = bucket_bytes
+        self._deltas = DeltaPayloads(full_every)
+        self._sent_share: float | None = None
         self._changed = threading.Condition()
         self._waiting: tuple[int, HostWeights] | None = None
         self._sending: int | None = None
@@ -41,6 +47,12 @@ class WeightPublisher:
         """The last version that was handed over whole."""
         with self._changed:
             return self._sent
+
+    @property
+    def sent_share(self) -> float | None:
+        """Bytes of the last version sent by those of its files; None before the first."""
+        with self._changed:
+            return self._sent_share
 
     @property
     def _idle(self) -> bool:
@@ -90,10 +102,27 @@ class WeightPublisher:
             error: BaseException | None = None
             try:
                 with self._spans.span("publish", version=version):
-                    self._publish(*write_buckets(version, weights.items(), self._bucket_bytes))
+                    self._send(version, weights)
             except BaseException as caught:
                 error = caught
             self._finish(version, weights, error)
+
+    def _send(self, version: int, weights: HostWeights) -> None:
+        entries: list[BucketEntry] = []
+        payloads: list[BucketPayload] = []
+        try:
+            # A bucket at a time: each file replaces the one of the version before in memory.
+            for entry, data in pack_buckets(weights.items(), self._bucket_bytes):
+                entries.append(entry)
+                payloads.append(self._deltas.payload(entry, data))
+            manifest = WeightManifest(version=version, buckets=tuple(entries))
+            self._publish(manifest, payloads)
+        except BaseException:
+            self._deltas.forget()
+            raise
+        self._deltas.sent(version, payloads)
+        with self._changed:
+            self._sent_share = sum(len(payload.data) for payload in payloads) / manifest.num_bytes
 
     def _next(self) -> tuple[int, HostWeights] | None:
         with self._changed:

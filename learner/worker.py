@@ -50,7 +50,10 @@ class LearnerWorker:
         self._timeout_s = config.learner.step_timeout_s
         self._spans = Spans(config.trace)
         if self._rank == 0 and publish is not None:
-            self._publisher = WeightPublisher(publish, config.weights.bucket_bytes, self._spans)
+            weights = config.weights
+            self._publisher = WeightPublisher(
+                publish, weights.bucket_bytes, full_every=weights.full_every, spans=self._spans
+            )
 
     def address(self) -> tuple[str, int]:
         """This node's address and a port that is free on it."""
@@ -78,7 +81,10 @@ class LearnerWorker:
         return self._in_torch_thread(lambda: self._train_step(payloads, step, normalizer))
 
     def publish(self, version: int) -> dict[str, float]:
-        """Snapshot the weights and send them on in the background. Collective; returns `publish_blocked_s`.
+        """Snapshot the weights and send them on in the background. Collective.
+
+        Returns `publish_blocked_s` and, on rank 0 once a version was sent, `published_share`: bytes of the
+        last one sent by those of its files.
 
         Raises WeightError on rank 0 if an earlier version could not be sent.
         """
@@ -203,7 +209,9 @@ class LearnerWorker:
         self._activity.set("idle")
         if publisher is not None:
             publisher.submit(version, weights)
-        return {"publish_blocked_s": time.perf_counter() - started_s}
+        share = publisher.sent_share if publisher else None
+        metrics = {} if share is None else {"published_share": share}
+        return {**metrics, "publish_blocked_s": time.perf_counter() - started_s}
 
     def _started(self) -> LearnerEngine:
         assert self._engine is not None, "start must come first"

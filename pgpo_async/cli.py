@@ -218,6 +218,39 @@ def bench_overlap(
         run_and_print(times, steps=steps, shapes=shapes, path=json)
 
 
+@bench.command("weights")
+def bench_weights(
+    gigabytes: Annotated[
+        float, typer.Option(min=0.001, help="Size of the synthetic bf16 model; needs about 8 times as much.")
+    ] = 1.0,
+    changed: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of elements that change from version to version.")
+    ] = 0.02,
+    versions: Annotated[int, typer.Option(min=2, help="Versions published, staged and loaded.")] = 50,
+    full_every: Annotated[
+        int, typer.Option(min=2, help="One version in so many is sent whole (weights.full_every).")
+    ] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weights and of what changes.")] = 0,
+    engine: Annotated[
+        bool, typer.Option(help="Measure how long a vLLM engine on the tiny model pauses for an update too.")
+    ] = True,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Weight versions on their way: bytes sent, seconds to publish, stage and load, an engine's pauses."""
+    with _told_in_a_line():
+        from pgpo_async.bench.weights_table import run_and_print
+
+        run_and_print(
+            gigabytes=gigabytes,
+            changed=changed,
+            versions=versions,
+            full_every=full_every,
+            seed=seed,
+            engine=engine,
+            path=json,
+        )
+
+
 @contextmanager
 def _told_in_a_line() -> Iterator[None]:
     """Turn the errors that users can act on into messages and exit codes."""

@@ -27,12 +27,21 @@ from pgpo_async.contracts.rollouts import (
     VersionSpan,
     content_hash,
 )
-from pgpo_async.contracts.weights import BucketEntry, TensorEntry, WeightManifest, WeightVersion
+from pgpo_async.contracts.weights import (
+    BucketEntry,
+    BucketPayload,
+    BucketRoute,
+    TensorEntry,
+    WeightManifest,
+    WeightVersion,
+)
 
 __all__ = [
     "REFERENCE",
     "Accounting",
     "BucketEntry",
+    "BucketPayload",
+    "BucketRoute",
     "ConfigError",
     "GroupHeader",
     "LeaseError",

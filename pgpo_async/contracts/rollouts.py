@@ -48,9 +48,13 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def content_hash(data: bytes) -> str:
+def content_hash(data: bytes | bytearray | memoryview) -> str:
     """Return the hex xxh3-128 of some bytes: the key of an image, a bucket, a tensor."""
     return xxhash.xxh3_128_hexdigest(data)
+
+
+ContentHash = xxhash.xxh3_128
+"""The same of bytes that come one after another: `update`, then `hexdigest`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

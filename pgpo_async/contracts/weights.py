@@ -61,6 +61,25 @@ class WeightManifest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BucketPayload:
+    """A bucket on its way: its file, or what changed in it since version `base` (`policy.weight_delta`)."""
+
+    data: bytes
+    base: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BucketRoute:
+    """How a receiver gets a bucket: from its own file of version `base`, or from the first object if None.
+
+    The objects after that are deltas, oldest first. `refs` stay in a list: Ray hands those on unresolved.
+    """
+
+    base: int | None
+    refs: list[object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WeightVersion:
     """A version as receivers see it: its number and, once staged on their node, the folder it lies in."""
 

@@ -4,12 +4,12 @@ Owns the format (safetensors files of about equal size, a manifest with xxh3-128
 weights from ranks (`learner`), send, store or stage them (`actors`).
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from pgpo_async.contracts import BucketEntry, TensorEntry, WeightError, WeightManifest, content_hash
 from pgpo_async.contracts.weights import MANIFEST_NAME
@@ -28,44 +28,42 @@ _DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_ALIGNMENT = 8
+"""Of the first tensor in a file."""
 
 
 def tensor_checksum(tensor: torch.Tensor) -> str:
     """Return the xxh3-128 of a tensor's raw bytes in row-major order, on whatever device it is."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return content_hash(memoryview(flat.numpy()))  # type: ignore[arg-type]
+    return content_hash(_raw(tensor))
 
 
 def write_buckets(
     version: int, named_tensors: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int
 ) -> tuple[WeightManifest, list[bytes]]:
+    """Return a version's manifest and one bytes for each of its buckets. Raises as `pack_buckets`."""
+    packed = list(pack_buckets(named_tensors, bucket_bytes))
+    manifest = WeightManifest(version=version, buckets=tuple(entry for entry, _ in packed))
+    return manifest, [data for _, data in packed]
+
+
+def pack_buckets(
+    named_tensors: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int
+) -> Iterator[tuple[BucketEntry, bytes]]:
     """Pack tensors, in their order, into safetensors files of at most `bucket_bytes` of tensor data.
 
     A larger tensor gets a file of its own. Takes tensors of any device, views and tied ones too (each is
-    written whole). Returns the manifest and one bytes for each of its buckets. Raises ValueError for a name
-    given twice, or a dtype that safetensors has no name for.
+    written whole). Yields a bucket at a time, so that the model need not be in memory twice. Raises
+    ValueError for a name given twice, or a dtype that safetensors has no name for.
     """
     if bucket_bytes < 1:
         raise ValueError(f"bucket_bytes must be at least 1, got {bucket_bytes}")
-    entries: list[BucketEntry] = []
-    files: list[bytes] = []
     seen: set[str] = set()
-    for tensors in _buckets(named_tensors, bucket_bytes):
+    for number, tensors in enumerate(_buckets(named_tensors, bucket_bytes)):
         twice = seen & tensors.keys()
         if twice:
             raise ValueError(f"tensor names must be unique, got {sorted(twice)[0]} twice")
         seen |= tensors.keys()
-        data = save(tensors)
-        entries.append(
-            BucketEntry(
-                name=f"bucket-{len(files):05d}.safetensors",
-                num_bytes=len(data),
-                checksum=content_hash(data),
-                tensors=tuple(_entry(name, tensor) for name, tensor in tensors.items()),
-            )
-        )
-        files.append(data)
-    return WeightManifest(version=version, buckets=tuple(entries)), files
+        yield _pack(f"bucket-{number:05d}.safetensors", tensors)
 
 
 def read_version(folder: Path, *, verify: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
@@ -96,39 +94,54 @@ def _buckets(
     named_tensors: Iterable[tuple[str, torch.Tensor]], bucket_bytes: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     bucket: dict[str, torch.Tensor] = {}
-    storages: set[int] = set()
     num_bytes = 0
     for name, tensor in named_tensors:
         if name in bucket:
             raise ValueError(f"tensor names must be unique, got {name} twice")
         if bucket and num_bytes + tensor.nbytes > bucket_bytes:
             yield bucket
-            bucket, storages, num_bytes = {}, set(), 0
-        bucket[name] = _own_storage(tensor, storages)
+            bucket, num_bytes = {}, 0
+        bucket[name] = tensor
         num_bytes += tensor.nbytes
     if bucket:
         yield bucket
 
 
-def _own_storage(tensor: torch.Tensor, taken: set[int]) -> torch.Tensor:
-    # safetensors refuses tensors that share memory (views of one buffer, tied weights): those are copied.
-    tensor = tensor.detach().cpu().contiguous()
-    storage = tensor.untyped_storage()
-    if storage.data_ptr() in taken or storage.nbytes() != tensor.nbytes:
-        return tensor.clone()
-    taken.add(storage.data_ptr())
-    return tensor
+def _pack(name: str, tensors: dict[str, torch.Tensor]) -> tuple[BucketEntry, bytes]:
+    """A safetensors file, its data copied once (safetensors' own `save` copies it three times)."""
+    entries: dict[str, TensorEntry] = {}
+    raws: dict[str, memoryview] = {}
+    header: dict[str, dict[str, object]] = {}
+    for key, tensor in tensors.items():
+        raws[key] = raw = _raw(tensor)
+        entries[key] = TensorEntry(
+            name=key, dtype=_dtype(key, tensor), shape=tuple(tensor.shape), checksum=content_hash(raw)
+        )
+    end = 0
+    # Wide elements first, or narrow ones would leave them at odd addresses.
+    in_file = sorted(tensors, key=lambda key: -tensors[key].element_size())
+    for key in in_file:
+        start, end = end, end + len(raws[key])
+        entry = entries[key]
+        header[key] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": [start, end]}
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % _ALIGNMENT)
+    data = b"".join([len(head).to_bytes(8, "little"), head, *(raws[key] for key in in_file)])
+    bucket = BucketEntry(
+        name=name, num_bytes=len(data), checksum=content_hash(data), tensors=tuple(entries.values())
+    )
+    return bucket, data
 
 
-def _entry(name: str, tensor: torch.Tensor) -> TensorEntry:
+def _raw(tensor: torch.Tensor) -> memoryview:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return memoryview(flat.numpy())  # type: ignore[arg-type]
+
+
+def _dtype(name: str, tensor: torch.Tensor) -> str:
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"dtype of {name} must be one of {sorted(_DTYPES.values())}, got {tensor.dtype}")
-    return TensorEntry(
-        name=name,
-        dtype=_DTYPES[tensor.dtype],
-        shape=tuple(tensor.shape),
-        checksum=tensor_checksum(tensor),
-    )
+    return _DTYPES[tensor.dtype]
 
 
 def _checked(tensor: torch.Tensor, entry: TensorEntry, folder: Path, verify: bool) -> torch.Tensor:

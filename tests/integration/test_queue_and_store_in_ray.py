@@ -17,12 +17,14 @@ import torch
 from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_actor import StoreActor
+from pgpo_async.actors.store_client import StorePublish, stage_newest
 from pgpo_async.config.pipeline import WeightsConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.training import FilterConfig, TrainConfig
 from pgpo_async.contracts import LeaseError, Prompt, Rollout, RolloutGroup, VersionSpan, decode, encode
+from pgpo_async.learner.publisher import WeightPublisher
 from pgpo_async.orchestration.admission import Admission
-from pgpo_async.policy.weight_files import read_version, tensor_checksum, write_buckets
+from pgpo_async.policy.weight_files import read_version, tensor_checksum
 
 TIMEOUT_S = 120.0  # for a busy machine; idle, each call takes milliseconds
 torch.set_num_threads(1)
@@ -139,39 +141,54 @@ def test_a_generator_killed_half_way_loses_no_group_and_no_prompt():
 
 @ray.remote(num_cpus=0)
 class Publisher:
-    def publish(self, store, version, fill):
-        manifest, files = write_buckets(version, tensors(fill).items(), 100_000)
-        get(store.publish.remote(manifest, files))
-        return manifest
+    def __init__(self, store):
+        self._publisher = WeightPublisher(StorePublish(store, TIMEOUT_S), 100_000, full_every=10)
+
+    def publish(self, version):
+        self._publisher.submit(version, tensors(version))
+        self._publisher.flush(TIMEOUT_S)
+        return self._publisher.sent_share
 
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def tensors(fill):
-    return {f"layer.{i}": torch.full((100, 100), fill + i) for i in range(5)}
+def tensors(version):
+    """Some elements change from version to version."""
+    weights = {f"layer.{i}": torch.full((100, 100), 1.0 + i) for i in range(5)}
+    weights["layer.3"][:version] = 0.5
+    return weights
 
 
 def test_weights_outlive_their_learner_from_publication_to_the_staged_copy():
-    store = ray.remote(num_cpus=0, max_concurrency=100)(StoreActor).remote(WeightsConfig(keep_versions=2))
-    learner = Publisher.remote()
+    config = WeightsConfig(keep_versions=2)
+    store = ray.remote(num_cpus=0, max_concurrency=100)(StoreActor).remote(config)
+    learner = Publisher.remote(store)
     assert get(store.wait_newer.remote(-1, 0.1)) is None
     newer = store.wait_newer.remote(0, 20.0)
-    for version in range(3):
-        manifest = get(learner.publish.remote(store, version, 10.0 * version))
-    assert get(newer) in (1, 2)
-    learner.die.remote()
-    with pytest.raises(ray.exceptions.ActorDiedError):
-        get(learner.publish.remote(store, 3, 0.0))
-
-    pulled, refs = get(store.pull_newest.remote(1))
-    assert pulled == manifest
-    by_name = dict(zip((bucket.name for bucket in pulled.buckets), refs, strict=True))
-    staging = NodeStaging(f"test-{uuid.uuid4().hex}")
+    run_id = f"test-{uuid.uuid4().hex}"
+    staging = NodeStaging(run_id)
     try:
-        folder = staging.stage(pulled, lambda bucket: get(by_name[bucket.name]))
-        for name, tensor in read_version(Path(folder), verify=True):
-            assert tensor_checksum(tensor) == tensor_checksum(tensors(20.0)[name])
+        assert get(learner.publish.remote(0)) == 1.0
+        first = stage_newest(store, staging, config, -1)
+        shares = [get(learner.publish.remote(version)) for version in (1, 2)]
+        assert max(shares) < 0.05, "what changed, not all"
+        assert get(newer) in (1, 2)
+        learner.die.remote()
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            get(learner.publish.remote(3))
+
+        _, routes = get(store.pull_newest.remote(0, [0]))
+        assert [route.base for route in routes] == [0] * len(routes)
+        built = stage_newest(store, staging, config, first.version)
+        with NodeStaging(f"{run_id}-other") as other_node:
+            fetched = stage_newest(store, other_node, config, -1)
+            for staged in (built, fetched):
+                assert staged.version == 2
+                for name, tensor in read_version(Path(staged.folder), verify=True):
+                    assert tensor_checksum(tensor) == tensor_checksum(tensors(2)[name])
+            assert other_node.remove()
+        assert stage_newest(store, staging, config, 2) is None
     finally:
         assert staging.remove()
     get(store.close.remote())

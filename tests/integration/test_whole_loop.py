@@ -18,7 +18,7 @@ from rich.console import Console
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.algorithms.off_policy import mismatch_kl
 from pgpo_async.config import load_config
-from pgpo_async.contracts import Prompt
+from pgpo_async.contracts import BucketPayload, Prompt
 from pgpo_async.data.sources import open_source
 from pgpo_async.demo.shapes import shapes_example
 from pgpo_async.metrics.progress import Progress
@@ -127,8 +127,8 @@ class LoopFixture:
         return sorted(groups, key=lambda group: int(group.prompt.prompt_id.split("-")[1]))
 
     def publish(self, version, weights):
-        manifest, buckets = write_buckets(version, weights.items(), 400_000)
-        StorePublish(self.cluster.store, 60.0)(manifest, buckets)
+        manifest, files = write_buckets(version, weights.items(), 400_000)
+        StorePublish(self.cluster.store, 60.0)(manifest, [BucketPayload(data=data) for data in files])
         return manifest
 
     def load(self, version):

@@ -16,7 +16,15 @@ from PIL import Image
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config import RunConfig
 from pgpo_async.config.shapers import ShaperConfig
-from pgpo_async.contracts import Prompt, Rollout, RolloutGroup, ScoredGroup, VersionSpan, encode
+from pgpo_async.contracts import (
+    Prompt,
+    Rollout,
+    RolloutGroup,
+    ScoredGroup,
+    VersionSpan,
+    content_hash,
+    encode,
+)
 from pgpo_async.demo.shapes import shapes_example, user_text
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.group import ACTOR_OPTIONS, start_group
@@ -24,6 +32,7 @@ from pgpo_async.learner.passes import MicroBatchPasses
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.policy.inputs import prompt_group
 from pgpo_async.policy.passes import score_groups
+from pgpo_async.policy.weight_delta import rebuild
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -78,15 +87,20 @@ class ProbeWorker(LearnerWorker):
 
 
 class WriteTo:
-    """A `publish` that leaves each version in a folder."""
+    """A `publish` that leaves each version's files in a folder, whatever came as a change."""
 
     def __init__(self, folder):
         self.folder = folder
 
-    def __call__(self, manifest, buckets):
+    def __call__(self, manifest, payloads):
         home = Path(self.folder) / str(manifest.version)
         home.mkdir(parents=True)
-        for entry, data in zip(manifest.buckets, buckets, strict=True):
+        for entry, payload in zip(manifest.buckets, payloads, strict=True):
+            data = payload.data
+            if payload.base is not None:
+                with (Path(self.folder) / str(payload.base) / entry.name).open("rb") as base:
+                    data = b"".join(bytes(piece) for piece in rebuild(base, [data]))
+            assert content_hash(data) == entry.checksum
             (home / entry.name).write_bytes(data)
 
 

@@ -1,9 +1,12 @@
+import gc
 import threading
+import weakref
 
 import pytest
 import torch
 
-from pgpo_async.contracts import WaitTimeout, WeightError
+from pgpo_async.contracts import BucketEntry, WaitTimeout, WeightError
+from pgpo_async.learner.deltas import DeltaPayloads
 from pgpo_async.learner.publisher import WeightPublisher
 
 
@@ -17,10 +20,10 @@ class SlowStore:
     def __init__(self):
         self.versions, self.go, self.began = [], threading.Event(), threading.Event()
 
-    def __call__(self, manifest, buckets):
+    def __call__(self, manifest, payloads):
         self.began.set()
         assert self.go.wait(10)
-        assert [b.num_bytes for b in manifest.buckets] == [len(data) for data in buckets]
+        assert [b.num_bytes for b in manifest.buckets] == [len(payload.data) for payload in payloads]
         self.versions.append(manifest.version)
 
 
@@ -94,3 +97,53 @@ def test_versions_must_rise(store):
     with pytest.raises(WeightError, match="version must be above the last submitted, 2, got 2"):
         publisher.submit(2, weights(1))
     publisher.close()
+
+
+def test_one_version_in_full_every_is_sent_whole_and_the_others_as_what_changed():
+    sent = []
+    publisher = WeightPublisher(lambda _, payloads: sent.append(payloads), 1 << 20, full_every=3)
+    values = {"a": torch.arange(4000.0).bfloat16(), "b": torch.arange(1000.0)}
+    assert publisher.sent_share is None
+    shares = []
+    for version in range(0, 14, 2):
+        values["a"][version] += 1000
+        publisher.submit(version, {name: tensor.clone() for name, tensor in values.items()})
+        publisher.flush(10)
+        shares.append(publisher.sent_share)
+    publisher.close()
+    assert [payload.base for (payload,) in sent] == [None, 0, 2, None, 6, 8, None]
+    assert [share == 1 for share in shares] == [True, False, False, True, False, False, True]
+    assert max(shares[1:3]) < 0.05
+
+
+def test_a_bucket_that_changed_much_is_sent_whole_beside_those_that_did_not():
+    sent = []
+    publisher = WeightPublisher(lambda _, payloads: sent.append(payloads), 4000, full_every=10)
+    for version in range(3):
+        publisher.submit(version, {"same": torch.zeros(1000), "new": torch.full((1000,), float(version))})
+        publisher.flush(10)
+    publisher.close()
+    assert [[payload.base for payload in payloads] for payloads in sent] == [
+        [None, None],
+        [0, None],
+        [1, None],
+    ]
+
+
+def test_no_file_outlives_the_one_that_replaces_it():
+    # Only the file of the last version and that of the bucket at work may be in memory.
+    deltas = DeltaPayloads(10)
+    entry = BucketEntry(name="b", num_bytes=1000, checksum="", tensors=())
+    files = [Tracked(1000) for _ in range(3)]
+    alive = [weakref.ref(file) for file in files]
+    for version in range(3):
+        deltas.sent(version, [deltas.payload(entry, files.pop(0))])
+    gc.collect()
+    assert [ref() is None for ref in alive] == [True, True, False]
+    deltas.forget()
+    gc.collect()
+    assert alive[2]() is None
+
+
+class Tracked(bytearray):
+    """A file that can be asked whether it is still there."""
