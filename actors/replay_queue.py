@@ -147,7 +147,7 @@ class ReplayQueue:
         """Lend up to `max_groups` generated groups, those that must train soonest first."""
         if max_groups < 1:
             raise ValueError(f"max_groups must be at least 1, got {max_groups}")
-        entries = self._groups.table.in_state(GroupState.GENERATED)[:max_groups]
+        entries = self._groups.table.waiting(GroupState.GENERATED, max_groups)
         for entry in entries:
             self._groups.lend(entry, holder, GroupState.SCORING)
         return [entry.lease() for entry in entries]
@@ -185,7 +185,7 @@ class ReplayQueue:
             raise ValueError(f"num_groups must be at least 1, got {num_groups}")
         self._batch_asked = num_groups
         self.set_version(version)
-        entries = self._groups.table.in_state(GroupState.SCORED)[:num_groups]
+        entries = self._groups.table.waiting(GroupState.SCORED, num_groups)
         if len(entries) < num_groups:
             return None
         for entry in entries:
