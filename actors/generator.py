@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pgpo_async.actors.call_parts import in_parts
 from pgpo_async.actors.engine import RolloutEngine, Sampling
 from pgpo_async.actors.group_maker import GroupMaker
 from pgpo_async.actors.queue_types import Reservation
@@ -129,7 +130,8 @@ class Generator:
             await self._wait_for_version(reservation.min_version)
             sampling = self._sampling(self._config.generation.group_size, self._config.generation.temperature)
             group = await self._maker.make(group_id, prompt, sampling, self._busy)
-            await self._queue.commit.remote(group_id, self._name, encode(group), group.header())
+            payload, *more = in_parts(encode(group))
+            await self._queue.commit.remote(group_id, self._name, payload, group.header(), *more)
         except LeaseError as error:
             logger.warning("%s: group %s came too late: %s", self._name, group_id, error)
         except (PromptError, RewardError) as error:
