@@ -145,6 +145,21 @@ def bench_variance(
         run_and_print(num_prompts=prompts, group_size=group_size, seed=seed, path=json)
 
 
+@bench.command("queue")
+def bench_queue(
+    groups: Annotated[int, typer.Option(min=1, help="Groups sent in each turn.")] = 512,
+    group_bytes: Annotated[int, typer.Option(min=1, help="Bytes of an encoded group.")] = 262_144,
+    depth: Annotated[int, typer.Option(min=2, help="Most groups held at once; memory is told at it.")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each queue; medians are told.")] = 5,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Groups through the replay queue, from generator to learner, against ray.util.queue."""
+    with _told_in_a_line():
+        from pgpo_async.bench.queue_table import run_and_print
+
+        run_and_print(num_groups=groups, group_bytes=group_bytes, depth=depth, repeats=repeats, path=json)
+
+
 @contextmanager
 def _told_in_a_line() -> Iterator[None]:
     """Turn the errors that users can act on into messages and exit codes."""
