@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pgpo_async.actors.answering import answer_all
+from pgpo_async.actors.call_parts import in_parts
 from pgpo_async.actors.concurrency import ConcurrencyLimit
 from pgpo_async.actors.engine import RolloutEngine, Sampling
 from pgpo_async.actors.group_maker import GroupMaker
@@ -165,7 +166,8 @@ class Generator:
             self._in_flight.begin(group_id, self._engine.version)
             group = await self._maker.make(group_id, prompt, sampling, self._busy)
             self._in_flight.end(group_id)
-            await self._queue.commit.remote(group_id, self._name, encode(group), group.header())
+            payload, *more = in_parts(encode(group))
+            await self._queue.commit.remote(group_id, self._name, payload, group.header(), *more)
         except LeaseError as error:
             logger.warning("%s: group %s came too late: %s", self._name, group_id, error)
         except (PromptError, RewardError) as error:

@@ -5,6 +5,7 @@ the replay queue only.
 """
 
 import dataclasses
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pgpo_async.actors.queue_types import GroupState, Lease
 from pgpo_async.contracts import GroupHeader, LeaseError, Prompt
 
 _SMOOTHING = 0.1
+_WAITING = (GroupState.GENERATED, GroupState.SCORED)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class GroupTable:
         self._typical_bytes = 0.0
         # Counted as groups move, not when asked: a reservation asks each time.
         self._counts: Counter[GroupState] = Counter()
+        # Sorted by (oldest version, order), which is unique: each wait that is tried again reads the front.
+        self._waiting: dict[GroupState, list[tuple[int, int, Entry]]] = {state: [] for state in _WAITING}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,21 +81,35 @@ class GroupTable:
     def remove(self, entry: Entry) -> None:
         """Forget a group and its payload."""
         del self._entries[entry.group_id]
-        self._counts[entry.state] -= 1
+        self._leave(entry)
         self.num_bytes -= entry.num_bytes
         entry.ref = None
 
     def move(self, entry: Entry, state: GroupState) -> None:
         """Change where a group is."""
-        self._counts[entry.state] -= 1
+        self._leave(entry)
         self._counts[state] += 1
         entry.state = state
+        if state in self._waiting:
+            insort(self._waiting[state], (*self._place(entry), entry))
+
+    def _leave(self, entry: Entry) -> None:
+        self._counts[entry.state] -= 1
+        if entry.state in self._waiting:
+            waiting = self._waiting[entry.state]
+            del waiting[bisect_left(waiting, self._place(entry))]
+
+    @staticmethod
+    def _place(entry: Entry) -> tuple[int, int]:
+        assert entry.header is not None, f"{entry.group_id} waits without a payload"
+        return entry.header.oldest_version, entry.order
 
     def store(self, entry: Entry, ref: Any, num_bytes: int, header: GroupHeader) -> None:
         """Give a group its payload; the one it had is dropped.
 
         The prompt's images are in the payload now: a second copy of them is not kept.
         """
+        assert entry.state not in _WAITING, f"{entry.group_id} waits, its place goes by the header it has"
         self.num_bytes += num_bytes - entry.num_bytes
         entry.ref, entry.num_bytes, entry.header = ref, num_bytes, header
         if entry.prompt.images:
@@ -104,13 +122,20 @@ class GroupTable:
         """Return the bytes held plus those that one more and the present reservations will bring."""
         return self.num_bytes + (self._counts[GroupState.RESERVED] + 1) * self._typical_bytes
 
-    def in_state(self, state: GroupState) -> list[Entry]:
-        """Return the groups with a payload in a state: oldest weights first, then as they were reserved.
+    def waiting(self, state: GroupState, most: int) -> list[Entry]:
+        """Return the first groups that are GENERATED or SCORED: oldest weights first, then as reserved.
 
         The group that must be trained soonest is first; with equal weights this is first in, first out.
         """
-        found = [entry for entry in self._entries.values() if entry.state is state]
-        return sorted(found, key=lambda entry: (entry.lease().header.oldest_version, entry.order))
+        return [entry for *_, entry in self._waiting[state][:most]]
+
+    def older_than(self, version: int) -> list[Entry]:
+        """Return the waiting groups with a token of weights older than a version."""
+        return [
+            entry
+            for waiting in self._waiting.values()
+            for *_, entry in waiting[: bisect_left(waiting, (version,))]
+        ]
 
     def depth(self) -> dict[str, int]:
         """Return how many groups are in each state."""

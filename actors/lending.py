@@ -23,10 +23,7 @@ def turn_of_generation(groups: PendingGroups, full: bool) -> str | None:
 
 def next_batch(groups: PendingGroups, num_groups: int) -> list[Entry] | None:
     """Exactly `num_groups` scored groups for the learner; None while there are none that it may take."""
-    ready = groups.table.in_state(GroupState.SCORED)
-    if groups.admission.order_window is not None:
-        ready.sort(key=lambda entry: entry.order)
-    batch = ready[:num_groups]
+    batch = _first_scored(groups, num_groups)
     if len(batch) < num_groups or groups.admission.must_wait_for([entry.group_id for entry in batch]):
         return None
     return batch
@@ -34,11 +31,17 @@ def next_batch(groups: PendingGroups, num_groups: int) -> list[Entry] | None:
 
 def batch_waits_for(groups: PendingGroups, num_groups: int) -> str | None:
     """Say what keeps the learner from a batch, None if nothing does."""
-    num_scored = groups.table.depth()[GroupState.SCORED]
-    if num_scored < num_groups:
-        return f"{num_groups} scored groups ({num_scored} are there)"
-    if next_batch(groups, max(num_groups, 1)) is not None:
+    batch = _first_scored(groups, num_groups)
+    if len(batch) < num_groups:
+        return f"{num_groups} scored groups ({len(batch)} are there)"
+    late = groups.admission.must_wait_for([entry.group_id for entry in batch])
+    if late is None:
         return None
-    ready = sorted(groups.table.in_state(GroupState.SCORED), key=lambda entry: entry.order)
-    late = groups.admission.must_wait_for([entry.group_id for entry in ready[:num_groups]])
     return f"group {late}, which train.order_window ({groups.admission.order_window}) has overtaken"
+
+
+def _first_scored(groups: PendingGroups, num_groups: int) -> list[Entry]:
+    if groups.admission.order_window is None:
+        return groups.table.waiting(GroupState.SCORED, num_groups)
+    ready = groups.table.waiting(GroupState.SCORED, len(groups.table))
+    return sorted(ready, key=lambda entry: entry.order)[:num_groups]

@@ -146,12 +146,8 @@ class PendingGroups:
 
     def drop_stale(self) -> int:
         """End the waiting groups too old for any step to come; those on lease end at their commit."""
-        old = [
-            entry
-            for state in (GroupState.GENERATED, GroupState.SCORED)
-            for entry in self.table.in_state(state)
-            if self.lag(entry.lease().header) > self.max_lag
-        ]
+        # Those with a lag above max_lag, which is not negative.
+        old = self.table.older_than(self.version - self.max_lag)
         for entry in old:
             self.drop(entry, "stale")
         return len(old)

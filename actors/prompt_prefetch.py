@@ -12,7 +12,10 @@ from pgpo_async.contracts import Prompt
 
 
 class PromptPrefetch:
-    """A PromptSource over another, with `depth` indices read ahead; calls `on_ready` after each."""
+    """A PromptSource over another, with `depth` indices read ahead.
+
+    Calls `on_ready`, in its thread, after what is read while a prompt was asked for in vain.
+    """
 
     def __init__(self, source: PromptSource, depth: int, on_ready: Callable[[], None]) -> None:
         if depth < 1:
@@ -23,6 +26,7 @@ class PromptPrefetch:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prompt-prefetch")
         self._futures: dict[int, Future[Prompt | None]] = {}
         self._frontier = 0
+        self._is_awaited = False
 
     def prompt(self, index: int) -> Prompt | None:
         """Return the prompt if it has been read; None otherwise, and then it is being read.
@@ -36,8 +40,11 @@ class PromptPrefetch:
             self._read(wanted)
         self._frontier = max(self._frontier, index + self._depth)
         future = self._futures[index]
+        # Said before it is looked at: the thread, once done, looks at what was said.
+        self._is_awaited = True
         if not future.done():
             return None
+        self._is_awaited = False
         if future.exception() is not None or future.result() is None:
             del self._futures[index]
         return future.result()
@@ -46,7 +53,12 @@ class PromptPrefetch:
         if index not in self._futures:
             future = self._thread.submit(self._source.prompt, index)
             self._futures[index] = future
-            future.add_done_callback(lambda _: self._on_ready())
+            future.add_done_callback(self._tell)
+
+    def _tell(self, _: Future[Prompt | None]) -> None:
+        # Waking the event loop for each prompt would cost more than handing the prompt out.
+        if self._is_awaited:
+            self._on_ready()
 
     def close(self) -> None:
         """Read no more; does not wait for a read under way."""

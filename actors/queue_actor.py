@@ -93,9 +93,12 @@ class QueueActor:
 
     # What does not
 
-    async def commit(self, group_id: str, holder: str, payload: bytes, header: GroupHeader) -> Disposition:
-        """Bring a generated group."""
-        return self._change(lambda: self._queue.commit(group_id, holder, payload, header))
+    async def commit(
+        self, group_id: str, holder: str, payload: bytes, header: GroupHeader, *more: bytes
+    ) -> Disposition:
+        """Bring a generated group; its payload may come in parts (`call_parts.in_parts`)."""
+        whole = b"".join((payload, *more))
+        return self._change(lambda: self._queue.commit(group_id, holder, whole, header))
 
     async def give_back(self, group_id: str, holder: str) -> None:
         """Return a reserved prompt."""
@@ -114,10 +117,11 @@ class QueueActor:
         self._change(lambda: self._queue.quarantine(group_id, holder, reason, error_text))
 
     async def commit_scores(
-        self, group_id: str, holder: str, payload: bytes, header: GroupHeader | None = None
+        self, group_id: str, holder: str, payload: bytes, header: GroupHeader | None = None, *more: bytes
     ) -> Disposition:
-        """Bring a scored group."""
-        return self._change(lambda: self._queue.commit_scores(group_id, holder, payload, header))
+        """Bring a scored group; its payload may come in parts (`call_parts.in_parts`)."""
+        whole = b"".join((payload, *more))
+        return self._change(lambda: self._queue.commit_scores(group_id, holder, whole, header))
 
     async def ack(self, group_ids: Sequence[str], holder: str) -> int:
         """Count groups as trained."""

@@ -174,7 +174,7 @@ class ReplayQueue:
             raise ValueError(f"max_groups must be at least 1, got {max_groups}")
         if self._in_turns and turn_of_generation(self._groups, self._reservation_blocked_by() is not None):
             return []
-        entries = self._groups.table.in_state(GroupState.GENERATED)[:max_groups]
+        entries = self._groups.table.waiting(GroupState.GENERATED, max_groups)
         for entry in entries:
             self._groups.lend(entry, holder, GroupState.SCORING)
         return [entry.lease() for entry in entries]

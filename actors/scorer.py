@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import torch
 
+from pgpo_async.actors.call_parts import in_parts
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.stager import Stager
@@ -136,7 +137,8 @@ class Scorer:
             reason, text = "score_error", f"{type(outcome).__name__}: {outcome}"
             call = self._queue.quarantine.remote(group_id, self._name, reason, text)
         else:
-            call = self._queue.commit_scores.remote(group_id, self._name, encode(outcome))
+            payload, *more = in_parts(encode(outcome))
+            call = self._queue.commit_scores.remote(group_id, self._name, payload, None, *more)
         try:
             ray.get(call, timeout=CALL_TIMEOUT_S)
         except Exception as error:

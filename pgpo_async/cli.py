@@ -229,7 +229,7 @@ def bench_weights(
     versions: Annotated[int, typer.Option(min=2, help="Versions published, staged and loaded.")] = 50,
     full_every: Annotated[
         int, typer.Option(min=2, help="One version in so many is sent whole (weights.full_every).")
-    ] = 10,
+    ] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights and of what changes.")] = 0,
     engine: Annotated[
         bool, typer.Option(help="Measure how long a vLLM engine on the tiny model pauses for an update too.")
@@ -249,6 +249,21 @@ def bench_weights(
             engine=engine,
             path=json,
         )
+
+
+@bench.command("queue")
+def bench_queue(
+    groups: Annotated[int, typer.Option(min=1, help="Groups sent in each turn.")] = 512,
+    group_bytes: Annotated[int, typer.Option(min=1, help="Bytes of an encoded group.")] = 262_144,
+    depth: Annotated[int, typer.Option(min=2, help="Most groups held at once; memory is told at it.")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each queue; medians are told.")] = 5,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Groups through the replay queue, from generator to learner, against ray.util.queue."""
+    with _told_in_a_line():
+        from pgpo_async.bench.queue_table import run_and_print
+
+        run_and_print(num_groups=groups, group_bytes=group_bytes, depth=depth, repeats=repeats, path=json)
 
 
 @contextmanager

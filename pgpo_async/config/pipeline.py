@@ -85,7 +85,7 @@ class WeightsConfig(Section):
 
     bucket_bytes: PositiveInt = 512 << 20
     """Bytes of one staged file; a larger tensor gets a file of its own."""
-    full_every: PositiveInt = 10
+    full_every: PositiveInt = 20
     """Every so many versions one is published whole, the others as what changed (to the bit); 1 for all."""
     keep_versions: int = Field(default=2, ge=2)
     """Staged versions kept on a node: the newest, and what receivers may still be reading."""

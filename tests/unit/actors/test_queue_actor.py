@@ -121,6 +121,39 @@ def test_prompts_are_read_ahead_in_a_thread_in_their_order(make_bench):
     assert threading.get_ident() not in source.threads
 
 
+def test_a_payload_in_parts_is_stored_whole(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        group_id = (await actor.reserve("gen", 5.0)).group_id
+        assert await actor.commit(group_id, "gen", b"ge", bench.header(group_id), b"nera", b"ted") == "queued"
+        (lease,) = await actor.lease_for_scoring("scorer", 1, 5.0)
+        assert bench.store[lease.ref] == b"generated"
+        assert await actor.commit_scores(group_id, "scorer", b"sc", None, b"ored") == "queued"
+        assert list(bench.store.values()) == [b"generated", b"scored"]
+        assert (await actor.stats()).num_bytes == len(b"scored")
+        await actor.close()
+
+    run(scenario())
+
+
+def test_reading_ahead_wakes_nobody_unless_a_prompt_was_asked_for_in_vain():
+    calls, slow = [], SlowSource(delay_s=0.02)
+    prefetch = PromptPrefetch(slow, 4, lambda: calls.append(len(slow.asked)))
+    assert prefetch.prompt(0) is None
+    deadline = time.monotonic() + 5
+    while not calls and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert prefetch.prompt(0).index == 0
+    told = len(calls)
+    while len(slow.asked) < 4 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    assert len(calls) == told, "the others were read, nobody waits for them"
+    prefetch.close()
+
+
 def test_a_source_that_fails_once_is_asked_again():
     class Flaky(SlowSource):
         def prompt(self, index):

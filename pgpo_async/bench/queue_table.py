@@ -1,0 +1,66 @@
+"""The figures of `bench queue` as a table and as a file. Called by the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pgpo_async.bench.queue_bench import bench_queue
+from pgpo_async.contracts import ConfigError
+
+NOTE = (
+    "own: memory of the queue's process (of ray.util.queue's two) less shared pages, with {depth} groups "
+    "held, half of them scored. Shared are libraries and the object store: the replay queue keeps its groups "
+    "there, one copy for all processes, ray.util.queue in its own memory. resident: with shared pages. "
+    "Rates: medians of {turns} turns."
+)
+
+
+def run_and_print(*, num_groups: int, group_bytes: int, depth: int, repeats: int, path: Path | None) -> None:
+    """Measure with a line of progress, print the table, write the figures.
+
+    Raises ConfigError for sizes that cannot be measured and a file that could not be written.
+    """
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"--json: the folder {path.parent} must exist")
+    console, progress = Console(), Console(stderr=True)
+    with progress.status("starting") as status:
+        figures = bench_queue(
+            num_groups=num_groups, group_bytes=group_bytes, depth=depth, repeats=repeats, say=status.update
+        )
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=2) + "\n")
+    console.print(
+        f"{figures['groups']:,} groups of {figures['group_bytes']:,} bytes, {figures['in_flight']} in flight,"
+        " from a generator's process through a scorer's to a learner's",
+        soft_wrap=True,
+    )
+    console.print(table(figures))
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """A row for each queue, then their ratio."""
+    note = NOTE.format(depth=figures["depth"], turns=len(figures["seconds"]))
+    drawn = Table(caption=note, caption_justify="left")
+    drawn.add_column("queue", no_wrap=True)
+    for heading in ("groups/s", "MB/s", "own MB", "store MB", "resident MB"):
+        drawn.add_column(heading, justify="right")
+    for name, prefix in (("replay queue", ""), ("ray.util.queue", "ray_queue_")):
+        drawn.add_row(
+            name,
+            f"{figures[f'{prefix}groups_per_s']:.1f}",
+            _megabytes(figures[f"{prefix}bytes_per_s"]),
+            _megabytes(figures[f"{prefix}rss_bytes"]),
+            "" if prefix else _megabytes(figures["store_bytes"]),
+            _megabytes(figures[f"{prefix}plain_rss_bytes"]),
+        )
+    rate = figures["groups_per_s"] / figures["ray_queue_groups_per_s"]
+    memory = figures["rss_bytes"] / figures["ray_queue_rss_bytes"]
+    drawn.add_row("ratio", f"{rate:.2f}", f"{rate:.2f}", f"{memory:.2f}", "", "")
+    return drawn
+
+
+def _megabytes(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:.1f}"
