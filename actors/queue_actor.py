@@ -76,11 +76,23 @@ class QueueActor:
         """Wait for a prompt and a slot; None at the timeout."""
         return await self._wait(holder, lambda: self._queue.reserve(holder), timeout_s)
 
-    async def lease_for_scoring(self, holder: str, max_groups: int, timeout_s: float) -> list[Lease]:
-        """Wait for at least one generated group; an empty list at the timeout."""
-        leases = await self._wait(
-            holder, lambda: self._queue.lease_for_scoring(holder, max_groups) or None, timeout_s
-        )
+    async def lease_for_scoring(
+        self, holder: str, max_groups: int, timeout_s: float, linger_s: float = 0.0
+    ) -> list[Lease]:
+        """Wait up to `linger_s` for `max_groups` generated groups, then for one; an empty list at the timeout.
+
+        A fuller pass costs less a group, as long as nobody waits for it.
+        """
+
+        def full() -> list[Lease] | None:
+            enough = self._queue.num_generated >= max_groups
+            return self._queue.lease_for_scoring(holder, max_groups) or None if enough else None
+
+        leases = await self._wait(holder, full, linger_s) if linger_s > 0 else None
+        if leases is None:
+            leases = await self._wait(
+                holder, lambda: self._queue.lease_for_scoring(holder, max_groups) or None, timeout_s
+            )
         return leases or []
 
     async def lease_batch(

@@ -88,6 +88,11 @@ class ReplayQueue:
         """The learner's version as last told."""
         return self._groups.version
 
+    @property
+    def num_generated(self) -> int:
+        """Groups that wait for a scorer."""
+        return self._groups.table.depth()[GroupState.GENERATED]
+
     # Generators
 
     def reserve(self, holder: str) -> Reservation | None:

@@ -103,10 +103,11 @@ class Scorer:
         while not self._stopping.is_set():
             self._follow_weights()
             self._waiting_for = "generated groups"
+            scorer = self._config.scorer
             call = self._queue.lease_for_scoring.remote(
-                self._name, self._config.scorer.groups_per_lease, POLL_S
+                self._name, scorer.groups_per_lease, POLL_S, scorer.linger_s
             )
-            leases = ray.get(call, timeout=POLL_S + CALL_TIMEOUT_S)
+            leases = ray.get(call, timeout=POLL_S + scorer.linger_s + CALL_TIMEOUT_S)
             self._waiting_for = "its own passes"
             if leases:
                 self._score_leases(leases)

@@ -46,6 +46,8 @@ class ScorerConfig(LoopRoleConfig):
 
     groups_per_lease: PositiveInt = 8
     """Most groups scored in one call."""
+    linger_s: NonNegativeFloat = 0.05
+    """Longest a free scorer waits for so many, where there are fewer; a fuller pass costs less a group."""
     pass_tokens: PositiveInt = 16384
     """Token budget of one forward pass."""
     num_threads: PositiveInt | None = None
