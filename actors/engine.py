@@ -105,7 +105,7 @@ class RolloutEngine:
         if config.generator.gpus == 0:
             # The CPU engine's own worker process would be waited for in a busy loop: half of a small machine.
             defaults["distributed_executor_backend"] = "uni"
-            # The CPU's own default, 128, is longer than many prompts: a group's responses would share nothing.
+            # Its own default, 128, is longer than many prompts: a group's responses would share nothing.
             defaults["block_size"] = 32
         return {**defaults, **config.generator.engine, **fixed}
 

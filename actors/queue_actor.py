@@ -79,7 +79,7 @@ class QueueActor:
     async def lease_for_scoring(
         self, holder: str, max_groups: int, timeout_s: float, linger_s: float = 0.0
     ) -> list[Lease]:
-        """Wait up to `linger_s` for `max_groups` generated groups, then for one; an empty list at the timeout.
+        """Wait up to `linger_s` for `max_groups` generated groups, then for one; empty at the timeout.
 
         A fuller pass costs less a group, as long as nobody waits for it.
         """

@@ -1,0 +1,25 @@
+"""Errors that users can act on, as messages and exit codes of a command."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """Turn the errors that users can act on into messages and exit codes."""
+    # Here, since `--help` must not wait for it.
+    from pgpo_async.contracts import ConfigError, PgpoError
+
+    try:
+        yield
+    except ConfigError as error:
+        for issue in error.issues:
+            print(issue, file=sys.stderr)
+        raise SystemExit(2) from None
+    except PgpoError as error:
+        print(f"error: {' '.join(error.message.split())}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
