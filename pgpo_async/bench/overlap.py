@@ -1,6 +1,6 @@
 """How close the pipeline comes to its limit, the slowest stage: real actors around stages that sleep.
 
-Each run is a whole one, with Ray, queue, admission, weight store and the run loop, whose stages sleep
+Each run is a whole one, with Ray's actors, queue, admission, weight store and the run loop, whose stages sleep
 (`sleeping_stages`). The same load runs asynchronously, in turns (`mode: sync`), and without a scorer, whose
 difference is what visual dependency costs. Each is also predicted as `pgpo-async plan` does. Knows no table
 (`overlap_table`).
@@ -8,14 +8,13 @@ difference is what visual dependency costs. Each is also predicted as `pgpo-asyn
 
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 
-from pgpo_async.bench.sleeping_stages import sleeping_roles
+from pgpo_async.bench.sleeping_stages import SLEEPING, write_times
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
@@ -27,7 +26,7 @@ from pgpo_async.orchestration.tracing import Tracing
 
 WARM_UP = 6
 """First steps, in which the pipeline fills; they are run but not measured."""
-SYNC_STEPS = 20
+SYNC_STEPS = 12
 """In turns every step is like the other, and takes three times as long."""
 
 PREDICTED_STEPS = 200
@@ -87,7 +86,7 @@ def loads(times: ServiceTimes = STATED) -> tuple[Load, ...]:
     """The four shapes: the given times, where the learner is the slowest; then another stage each."""
     return (
         Load(name="given", times=times),
-        Load(name="one-generator", times=times, generators=1),
+        Load(name="slow-generators", times=times, in_flight=16),
         Load(
             name="slow-scorer",
             times=ServiceTimes(generate_s=1.0, generate_sigma=0.6, score_s=1.2, score_sigma=0.3, learn_s=0.7),
@@ -118,13 +117,14 @@ class Measured:
 
 def bench_overlap(load: Load, *, steps: int, say: Say, others: tuple[Load, ...] = ()) -> dict[str, Any]:
     """Measure one load in all three ways, and `others` asynchronously; return the figures of DESIGN 9."""
-    asynchronous = measure(load, steps=steps, say=say)
-    unshaped = measure(load, steps=steps, say=say, shaper="none")
-    in_turns = measure(load, steps=min(steps, SYNC_STEPS), say=say, sync=True)
+    with Pipeline(say) as pipeline:
+        asynchronous = pipeline.measure(load, steps=steps)
+        unshaped = pipeline.measure(load, steps=steps, shaper="none")
+        in_turns = pipeline.measure(load, steps=min(steps, SYNC_STEPS), sync=True)
+        rows = [(load, asynchronous), *((other, pipeline.measure(other, steps=steps)) for other in others)]
     busy = load.times.busy_per_step(_config_of(load))
     # In turns a wave of generation lasts as long as a group, however many are side by side.
     one_turn_each = max(load.times.generate_s, busy["generate"]) + busy["score"] + busy["learn"]
-    rows = [(load, asynchronous)] + [(other, measure(other, steps=steps, say=say)) for other in others]
     return {
         "overlap_efficiency": asynchronous.overlap_efficiency,
         "learner_wait_fraction": asynchronous.learner_wait_fraction,
@@ -160,29 +160,48 @@ def _config_of(load: Load) -> RunConfig:
     return load.config(steps=1, output_dir="unused")
 
 
-def measure(
-    load: Load, *, steps: int, say: Say = lambda _: None, sync: bool = False, shaper: str = "pgpo"
-) -> Measured:
-    """Run one load for `steps` steps after the warm-up, on actors of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = load.config(steps=WARM_UP + steps, output_dir=folder, sync=sync, shaper=shaper)
+class Pipeline:
+    """One set of actors for all runs: starting them takes as long as a run."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._cluster: Cluster | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cluster is not None:
+            self._cluster.stop()
+
+    def measure(self, load: Load, *, steps: int, sync: bool = False, shaper: str = "pgpo") -> Measured:
+        """Run one load for `steps` steps after the warm-up. All loads must ask for as many actors."""
         way = "in turns" if sync else "without a scorer" if shaper == "none" else "asynchronously"
-        run_folder = RunFolder(config)
-        cluster = Cluster(config, run_folder.run_id, sleeping_roles(load.times))
-        tracing = Tracing(False, run_folder.timeline)
-        try:
-            say(f"{load.name}, {way}: starting")
-            cluster.start(lambda _: None)
-            say(f"{load.name}, {way}: {config.train.num_steps} steps")
+        with tempfile.TemporaryDirectory() as folder:
+            config = load.config(steps=WARM_UP + steps, output_dir=folder, sync=sync, shaper=shaper)
+            write_times(config, load.times)
+            run_folder = RunFolder(config)
+            self._say(f"{load.name}, {way}: starting")
+            cluster = self._start(config, run_folder.run_id)
+            self._say(f"{load.name}, {way}: {config.train.num_steps} steps")
             progress = Progress(config.train.num_steps, Console(quiet=True))
-            loop = RunLoop(config, cluster, run_folder, progress, lambda: False, tracing)
-            began = time.monotonic()
-            loop.run()
-            say(f"{load.name}, {way}: done in {time.monotonic() - began:.0f} s")
-            steps_log = (run_folder.path / "metrics.jsonl").read_text().splitlines()
-        finally:
-            cluster.stop()
-    rows = [json.loads(line) for line in steps_log]
+            tracing = Tracing(False, run_folder.timeline)
+            RunLoop(config, cluster, run_folder, progress, lambda: False, tracing).run()
+            assert cluster.learner is not None
+            cluster.learner.flush(config.weights.load_timeout_s)
+            lines = (run_folder.path / "metrics.jsonl").read_text().splitlines()
+        return _measured(load, config, [json.loads(line) for line in lines])
+
+    def _start(self, config: RunConfig, run_id: str) -> Cluster:
+        if self._cluster is not None:
+            self._cluster.renew(config, run_id, lambda _: None)
+            return self._cluster
+        self._cluster = Cluster(config, run_id, SLEEPING)
+        self._cluster.start(lambda _: None)
+        return self._cluster
+
+
+def _measured(load: Load, config: RunConfig, rows: list[dict[str, Any]]) -> Measured:
     first, rows = rows[WARM_UP - 1], rows[WARM_UP:]
     elapsed_s = rows[-1]["time_s"] - first["time_s"]
     step_s = elapsed_s / len(rows)

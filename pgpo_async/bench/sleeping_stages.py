@@ -6,9 +6,11 @@ without the engines' noise, and nothing here may be used to train. Called by `be
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -38,24 +40,26 @@ NUM_TOKENS = 16
 PROMPT_TOKENS = tuple(range(8))
 WEIGHT_ELEMENTS = 1 << 16
 """Of the only tensor that is published."""
+TIMES_FILE = "service_times.json"
+"""In the run's output folder, which all actors of a machine can read."""
 
 
-def sleeping_roles(times: ServiceTimes) -> Roles:
-    """Return actors that take these times."""
-    # Made here, so that Ray ships them by value, with their times.
-    generator = type("SleepingGenerator", (SleepingGenerator,), {"times": times})
-    scorer = type("SleepingScorer", (SleepingScorer,), {"times": times})
-    learner = type("SleepingLearner", (SleepingLearner,), {"times": times})
-    return Roles(generator=generator, scorer=scorer, learner=learner)
+def write_times(config: RunConfig, times: ServiceTimes) -> None:
+    """Say how long the stages of a run take; before its actors are made, or renewed."""
+    config.output_path.mkdir(parents=True, exist_ok=True)
+    (config.output_path / TIMES_FILE).write_text(json.dumps(asdict(times)))
+
+
+def _read_times(config: RunConfig) -> ServiceTimes:
+    return ServiceTimes(**json.loads((config.output_path / TIMES_FILE).read_text()))
 
 
 class SleepingEngine(RolloutEngine):
     """Answers after a while; an update stops all answers for `load_s`."""
 
-    times: ServiceTimes
-
     def __init__(self, config: RunConfig, model_path: str, *, seed: int) -> None:
         super().__init__(config, model_path, seed=seed)
+        self.times = _read_times(config)
         self._rng = random.Random(seed)
         self._stood_still_s = 0.0
 
@@ -150,11 +154,12 @@ def _rewarded(rollout: Rollout, reward: float) -> Rollout:
 class SleepingGenerator(Generator):
     """A generator whose engine sleeps."""
 
-    times: ServiceTimes
+    engine_class = SleepingEngine
 
-    def __init__(self, name: str, config: RunConfig, run_id: str, **pipes: Any) -> None:
-        self.engine_class = type("Engine", (SleepingEngine,), {"times": self.times})
-        super().__init__(name, config, run_id, **pipes)
+    def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
+        super()._begin(config, run_id, queue=queue, store=store)
+        self._times = _read_times(config)
+        self._engine.times = self._times
 
     def _load_chat(self) -> Any:
         return _Chat()
@@ -163,23 +168,22 @@ class SleepingGenerator(Generator):
         self._maker = _Maker(
             self._name, self._engine, self._chat, self._rewards, self._config.reward, self._spans
         )
-        self._maker.filtered_share = self.times.filtered_share
+        self._maker.filtered_share = self._times.filtered_share
 
 
 class SleepingScorer(Scorer):
     """A scorer that sleeps, and says that every token weighs 1."""
 
-    times: ServiceTimes
-
     def start(self) -> None:
         """Nothing to load."""
+        self._times = _read_times(self._config)
         self._rng = random.Random(self._name)
         self._waiting_for = "run"
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """Take these groups' share of a step's time."""
         share = len(groups) / self._config.train.groups_per_step
-        time.sleep(draw_s(self.times.score_s * share, self.times.score_sigma, self._rng))
+        time.sleep(draw_s(self._times.score_s * share, self._times.score_sigma, self._rng))
         return [ScoredGroup.unscored(group) for group in groups]
 
     def load_newest(self) -> int:
@@ -194,20 +198,22 @@ class SleepingScorer(Scorer):
 class SleepingLearner(LearnerWorker):
     """A rank that sleeps; its weights are one tensor, published as any others are."""
 
-    times: ServiceTimes
-
     def _begin(self, config: RunConfig, publish: Publish | None) -> None:
-        super()._begin(config, None if publish is None else _Late(publish, self.times.publish_s))
+        self._times = _read_times(config)
+        super()._begin(config, None if publish is None else _Late(publish, self._times.publish_s))
         self._rng = random.Random(config.seed)
 
     def _start(self, master_addr: str, master_port: int) -> float:
+        return 0.0
+
+    def _renew(self) -> float:
         return 0.0
 
     def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         with self._spans.span("fetch", step=step):
             groups = [decode(data) for data in self._fetch(payloads)]
         with self._spans.span("step", step=step):
-            time.sleep(draw_s(self.times.learn_s, self.times.learn_sigma, self._rng))
+            time.sleep(draw_s(self._times.learn_s, self._times.learn_sigma, self._rng))
         return {"loss": 0.0, "grad_norm": 1.0, "num_groups": float(len(groups))}
 
     def _publish(self, version: int) -> dict[str, float]:
@@ -231,3 +237,7 @@ class _Late:
     def __call__(self, manifest: WeightManifest, payloads: Any) -> object:
         time.sleep(self._after_s)
         return self._publish(manifest, payloads)
+
+
+SLEEPING = Roles(generator=SleepingGenerator, scorer=SleepingScorer, learner=SleepingLearner)
+"""For `Cluster`; `write_times` first."""

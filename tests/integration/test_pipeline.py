@@ -13,7 +13,7 @@ import ray
 from rich.console import Console
 
 from pgpo_async.bench.overlap import Load
-from pgpo_async.bench.sleeping_stages import SleepingGenerator, sleeping_roles
+from pgpo_async.bench.sleeping_stages import SLEEPING, SleepingGenerator, write_times
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.roles import Roles
@@ -33,8 +33,6 @@ DIES_AT = 24
 class DyingGenerator(SleepingGenerator):
     """The second one is killed, like a process, half-way through its update to version DIES_AT."""
 
-    times = TIMES
-
     def __init__(self, name, config, run_id, **pipes):
         super().__init__(name, config, run_id, **pipes)
         if name == "generator-1":
@@ -51,7 +49,8 @@ class DyingGenerator(SleepingGenerator):
 class Ran:
     """A run that has ended: step records, spans by (actor, what), the queue's figures, what was said."""
 
-    def __init__(self, config, roles, should_stop):
+    def __init__(self, config, times, roles, should_stop):
+        write_times(config, times)
         run_folder = RunFolder(config)
         self.said: list[str] = []
         cluster = Cluster(config, run_folder.run_id, roles)
@@ -79,9 +78,8 @@ class Ran:
 def ran(tmp_path_factory, local_ray_environment):
     load = Load(name="rolling", times=TIMES, in_flight=IN_FLIGHT, max_lag=3)
     config = load.config(steps=NUM_STEPS, output_dir=str(tmp_path_factory.mktemp("rolling")))
-    sleeping = sleeping_roles(TIMES)
-    roles = Roles(generator=DyingGenerator, scorer=sleeping.scorer, learner=sleeping.learner)
-    return Ran(config.model_copy(update={"trace": True}), roles, enough)
+    roles = Roles(generator=DyingGenerator, scorer=SLEEPING.scorer, learner=SLEEPING.learner)
+    return Ran(config.model_copy(update={"trace": True}), TIMES, roles, enough)
 
 
 def enough(said, loop):
@@ -154,7 +152,7 @@ def test_in_turns_no_stage_works_while_another_does(tmp_path, local_ray_environm
     )
     config = Load(name="turns", times=times).config(steps=6, output_dir=str(tmp_path), sync=True)
     assert config.train.max_lag == 2, "in turns it counts as 0"
-    ran = Ran(config.model_copy(update={"trace": True}), sleeping_roles(times), lambda *_: False)
+    ran = Ran(config.model_copy(update={"trace": True}), times, SLEEPING, lambda *_: False)
     assert set(ran.stats.lag_histogram) == {0}
     assert ran.stats.accounting.trained == 6 * 32
     assert ran.stats.accounting.filtered > 0
