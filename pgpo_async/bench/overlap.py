@@ -1,6 +1,6 @@
 """How close the pipeline comes to its limit, the slowest stage: real actors around stages that sleep.
 
-Each run is a whole one, with Ray's actors, queue, admission, weight store and the run loop, whose stages sleep
+Each run is a whole one, with Ray's actors, queue, admission, weight store and run loop, whose stages sleep
 (`sleeping_stages`). The same load runs asynchronously, in turns (`mode: sync`), and without a scorer, whose
 difference is what visual dependency costs. Each is also predicted as `pgpo-async plan` does. Knows no table
 (`overlap_table`).

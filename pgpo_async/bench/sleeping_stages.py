@@ -159,6 +159,7 @@ class SleepingGenerator(Generator):
     def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         super()._begin(config, run_id, queue=queue, store=store)
         self._times = _read_times(config)
+        assert isinstance(self._engine, SleepingEngine)
         self._engine.times = self._times
 
     def _load_chat(self) -> Any:
