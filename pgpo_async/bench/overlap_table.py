@@ -12,11 +12,11 @@ from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 NOTE = (
-    "Stages that sleep; real actors, queue, admission, weight turns and loop. busy: seconds that each stage "
-    "must work for one step at its parallelism; efficiency: the largest of them by the step. planned: what "
-    "`pgpo-async plan` expects."
+    "Stages that sleep; real actors, queue, admission, weight turns and loop. generate, score, learn: seconds "
+    "that each must work for one step at its parallelism; eff.: the largest of them by the step; planned: what "
+    "`pgpo-async plan` expects; waits: share of the time that the learner does; lag: mean and largest."
 )
-HEADINGS = ("busy: generate", "score", "learn", "step", "planned", "efficiency", "learner waits", "lag")
+HEADINGS = ("generate", "score", "learn", "step", "planned", "eff.", "waits", "lag")
 
 
 def run_and_print(times: ServiceTimes, *, steps: int, shapes: bool, path: Path | None) -> None:
@@ -52,11 +52,11 @@ def table(figures: dict[str, Any]) -> Table:
         busy = row["busy_per_step_s"]
         drawn.add_row(
             row["name"],
-            *(f"{busy[stage]:.2f} s" for stage in ("generate", "score", "learn")),
-            f"{row['step_s']:.3f} s",
-            f"{row['predicted_step_s']:.3f} s",
+            *(f"{busy[stage]:.2f}" for stage in ("generate", "score", "learn")),
+            f"{row['step_s']:.3f}",
+            f"{row['predicted_step_s']:.3f}",
             f"{row['overlap_efficiency']:.3f}",
             f"{row['learner_wait_fraction']:.1%}",
-            f"{row['lag_mean']:.1f} (max {row['lag_max']} of {row['max_lag_allowed']})",
+            f"{row['lag_mean']:.1f}, {row['lag_max']}",
         )
     return drawn

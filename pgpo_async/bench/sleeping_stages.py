@@ -28,7 +28,6 @@ from pgpo_async.contracts import (
     ScoredGroup,
     VersionSpan,
     WeightManifest,
-    decode,
 )
 from pgpo_async.data.chat import ChatPrompt
 from pgpo_async.learner.publisher import Publish
@@ -212,7 +211,8 @@ class SleepingLearner(LearnerWorker):
 
     def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         with self._spans.span("fetch", step=step):
-            groups = [decode(data) for data in self._fetch(payloads)]
+            # Reading them is a learner's own work, and so part of its seconds.
+            groups = self._fetch(payloads)
         with self._spans.span("step", step=step):
             time.sleep(draw_s(self._times.learn_s, self._times.learn_sigma, self._rng))
         return {"loss": 0.0, "grad_norm": 1.0, "num_groups": float(len(groups))}
