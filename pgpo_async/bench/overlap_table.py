@@ -12,9 +12,9 @@ from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 NOTE = (
-    "Stages that sleep; real actors, queue, admission, weight turns and loop. generate, score, learn: seconds "
-    "that each must work for one step at its parallelism; eff.: the largest of them by the step; planned: what "
-    "`pgpo-async plan` expects; waits: share of the time that the learner does; lag: mean and largest."
+    "Stages that sleep; real actors, queue, admission, weight turns and loop. generate, score, learn: "
+    "seconds that each must work for one step at its parallelism; eff.: the largest of them by the step; "
+    "planned: what `pgpo-async plan` expects; waits: share of the time that the learner does; lag: mean, max."
 )
 HEADINGS = ("generate", "score", "learn", "step", "planned", "eff.", "waits", "lag")
 
