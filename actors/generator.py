@@ -44,6 +44,8 @@ from pgpo_async.metrics.spans import Span, Spans
 from pgpo_async.policy.loading import load_processor, resolve_model_path
 
 POLL_S = 2.0
+# Prompts drawn in one call: few enough that the generators share a step's free slots.
+MOST_AT_ONCE = 8
 # Longest a prompt waits here for weights that are fresh enough for it.
 FRESH_WEIGHTS_S = 60.0
 
@@ -148,8 +150,8 @@ class Generator:
             await asyncio.wait(groups, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_S)
             return
         self._waiting_for = "an admission slot"
-        reservation = await self._queue.reserve.remote(self._name, POLL_S)
-        if reservation is not None:
+        most = min(self._limit.value - len(groups), MOST_AT_ONCE)
+        for reservation in await self._queue.reserve.remote(self._name, POLL_S, most):
             self._num_prompts += 1
             groups.add(asyncio.create_task(self._make_group(reservation)))
 

@@ -72,9 +72,16 @@ class QueueActor:
 
     # What waits
 
-    async def reserve(self, holder: str, timeout_s: float) -> Reservation | None:
-        """Wait for a prompt and a slot; None at the timeout."""
-        return await self._wait(holder, lambda: self._queue.reserve(holder), timeout_s)
+    async def reserve(self, holder: str, timeout_s: float, most: int = 1) -> list[Reservation]:
+        """Wait for a prompt and a slot, and take up to `most` of those there are; empty at the timeout."""
+
+        def attempt() -> list[Reservation] | None:
+            taken: list[Reservation] = []
+            while len(taken) < most and (reservation := self._queue.reserve(holder)) is not None:
+                taken.append(reservation)
+            return taken or None
+
+        return await self._wait(holder, attempt, timeout_s) or []
 
     async def lease_for_scoring(
         self, holder: str, max_groups: int, timeout_s: float, linger_s: float = 0.0

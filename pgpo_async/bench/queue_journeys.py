@@ -63,9 +63,11 @@ class OwnJourney:
     def generate(self, num_groups: int) -> None:
         """Reserve a round of prompts, then commit their groups."""
         for size in _rounds(num_groups, self.in_flight):
-            reservations = _answers([self.queue.reserve.remote(_GENERATOR, WAIT_S) for _ in range(size)])
-            commits = [self._commit(reservation.group_id) for reservation in reservations]
-            assert set(_answers(commits)) == {"queued"}, "every group has a signal and is of use"
+            while size:
+                (reservations,) = _answers([self.queue.reserve.remote(_GENERATOR, WAIT_S, size)])
+                commits = [self._commit(reservation.group_id) for reservation in reservations]
+                assert set(_answers(commits)) == {"queued"}, "every group has a signal and is of use"
+                size -= len(reservations)
 
     def score(self, num_groups: int) -> None:
         """Lease what there is, up to a round."""

@@ -59,16 +59,16 @@ class Generator:
     def work(self, queue, holder, num_commits, num_held):
         committed = []
         for _ in range(num_commits):
-            reservation = get(queue.reserve.remote(holder, 60.0))
+            reservation = get(queue.reserve.remote(holder, 60.0))[0]
             group = group_of(reservation)
             payload = encode(group)
             assert get(queue.commit.remote(group.group_id, holder, payload, group.header())) == "queued"
             committed.append(group.group_id)
-        held = [get(queue.reserve.remote(holder, 60.0)).group_id for _ in range(num_held)]
+        held = [get(queue.reserve.remote(holder, 60.0))[0].group_id for _ in range(num_held)]
         return committed, held, os.getpid()
 
     def wait_for_a_prompt(self, queue, holder):
-        return get(queue.reserve.remote(holder, 60.0))
+        return get(queue.reserve.remote(holder, 60.0))[0]
 
 
 def group_of(reservation):
@@ -122,7 +122,7 @@ def test_a_generator_killed_half_way_loses_no_group_and_no_prompt():
     with pytest.raises(LeaseError):
         get(queue.ack.remote(committed, "learner"))
 
-    again = [get(queue.reserve.remote("gen-1", 60.0)) for _ in held]
+    again = [get(queue.reserve.remote("gen-1", 60.0))[0] for _ in held]
     assert [(r.group_id, r.attempt) for r in again] == [(group_id, 1) for group_id in held]
     stats = get(queue.stats.remote())
     assert stats.accounting.balanced

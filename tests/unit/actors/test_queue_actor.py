@@ -37,19 +37,37 @@ def run(scenario):
     asyncio.run(asyncio.wait_for(scenario, 20))
 
 
+async def one(actor, holder):
+    (reservation,) = await actor.reserve(holder, 5.0)
+    return reservation
+
+
+def test_several_prompts_are_drawn_at_once_as_far_as_there_are_slots(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        assert len(await actor.reserve("gen", 5.0)) == 1
+        assert [r.group_id for r in await actor.reserve("gen", 5.0, 3)] == ["g00000001"], "the last slot"
+        assert await actor.reserve("gen", 0.05, 3) == []
+        await actor.close()
+
+    run(scenario())
+
+
 def test_a_reservation_waits_for_the_slot_that_another_group_frees(make_bench):
     bench = make_bench()
 
     async def scenario():
         actor = make_actor(bench)
-        first = await actor.reserve("gen", 5.0)
-        await actor.reserve("gen", 5.0)
+        first = await one(actor, "gen")
+        await one(actor, "gen")
         waiting = asyncio.create_task(actor.reserve("gen", 5.0))
         await asyncio.sleep(0.05)
         assert not waiting.done()
         header = bench.header(first.group_id, reward=1.0)
         assert await actor.commit(first.group_id, "gen", b"x", header) == "filtered"
-        assert (await waiting).group_id == "g00000002"
+        assert [r.group_id for r in await waiting] == ["g00000002"]
         await actor.close()
 
     run(scenario())
@@ -69,7 +87,7 @@ def test_every_wait_ends_at_its_timeout_and_at_close_with_nothing(make_bench):
         await asyncio.sleep(0.05)
         await actor.close()
         assert await asyncio.gather(*waits) == [None, []]
-        assert await actor.reserve("gen", 60.0) is None
+        assert await actor.reserve("gen", 60.0) == []
 
     run(scenario())
 
@@ -79,12 +97,12 @@ def test_a_dead_holders_wait_gets_nothing_and_its_successor_gets_the_prompt(make
 
     async def scenario():
         actor = make_actor(bench)
-        held = [await actor.reserve("gen-0", 5.0) for _ in range(2)]
+        held = [await one(actor, "gen-0") for _ in range(2)]
         waiting = asyncio.create_task(actor.reserve("gen-0", 5.0))
         await asyncio.sleep(0.02)
         assert await actor.release_holder("gen-0") == 2
-        assert await waiting is None
-        assert (await actor.reserve("gen-0", 5.0)).group_id == held[0].group_id
+        assert await waiting == []
+        assert (await one(actor, "gen-0")).group_id == held[0].group_id
         await actor.close()
 
     run(scenario())
@@ -96,7 +114,7 @@ def test_a_lease_that_expires_wakes_who_waits_for_its_group(make_bench, monkeypa
 
     async def scenario():
         actor = make_actor(bench, lease_timeout_s=0.3)
-        reservation = await actor.reserve("gen", 5.0)
+        reservation = await one(actor, "gen")
         await actor.commit(reservation.group_id, "gen", b"x", bench.header(reservation.group_id))
         assert len(await actor.lease_for_scoring("dies", 4, 5.0)) == 1
         (lease,) = await actor.lease_for_scoring("lives", 4, 5.0)
@@ -111,8 +129,8 @@ def test_prompts_are_read_ahead_in_a_thread_in_their_order(make_bench):
 
     async def scenario():
         actor = make_actor(bench, source)
-        assert (await actor.reserve("gen", 5.0)).prompt.prompt_id == "p0"
-        assert (await actor.reserve("gen", 5.0)).prompt.prompt_id == "p1"
+        assert (await one(actor, "gen")).prompt.prompt_id == "p0"
+        assert (await one(actor, "gen")).prompt.prompt_id == "p1"
         await asyncio.sleep(0.3)
         await actor.close()
 
@@ -126,7 +144,7 @@ def test_a_payload_in_parts_is_stored_whole(make_bench):
 
     async def scenario():
         actor = make_actor(bench)
-        group_id = (await actor.reserve("gen", 5.0)).group_id
+        group_id = (await one(actor, "gen")).group_id
         assert await actor.commit(group_id, "gen", b"ge", bench.header(group_id), b"nera", b"ted") == "queued"
         (lease,) = await actor.lease_for_scoring("scorer", 1, 5.0)
         assert bench.store[lease.ref] == b"generated"
