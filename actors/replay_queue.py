@@ -21,7 +21,7 @@ from pgpo_async.actors.ledger import Ledger
 from pgpo_async.actors.lending import next_batch, turn_of_generation
 from pgpo_async.actors.pending_groups import PendingGroups
 from pgpo_async.actors.prompt_draw import PromptDraw
-from pgpo_async.actors.queue_stats import reservation_blocked_by, snapshot
+from pgpo_async.actors.queue_stats import reservation_blocked_by
 from pgpo_async.actors.queue_types import (
     AdmissionGate,
     Disposition,
@@ -30,17 +30,16 @@ from pgpo_async.actors.queue_types import (
     Lease,
     ObjectStore,
     PromptSource,
-    Quarantined,
     QueueState,
-    QueueStats,
     Reservation,
 )
+from pgpo_async.actors.queue_upkeep import QueueUpkeep
 from pgpo_async.config.pipeline import QueueConfig
 from pgpo_async.config.training import FilterConfig
-from pgpo_async.contracts import Accounting, GroupHeader, LeaseError
+from pgpo_async.contracts import GroupHeader, LeaseError
 
 
-class ReplayQueue:
+class ReplayQueue(QueueUpkeep):
     """See the module. `holder` is any name that is one actor's own; `version` counts optimizer steps done.
 
     `config` bounds groups, bytes and lease time (a bound on groups below one batch never yields a batch);
@@ -82,16 +81,6 @@ class ReplayQueue:
             max_losses=max_losses,
             version=version,
         )
-
-    @property
-    def version(self) -> int:
-        """The learner's version as last told."""
-        return self._groups.version
-
-    @property
-    def num_generated(self) -> int:
-        """Groups that wait for a scorer."""
-        return self._groups.table.depth()[GroupState.GENERATED]
 
     # Generators
 
@@ -247,74 +236,3 @@ class ReplayQueue:
         if lost:
             raise LeaseError(f"{len(lost)} of {len(group_ids)} groups could not be acknowledged: {lost[0]}")
         return num_trained
-
-    def set_version(self, version: int) -> int:
-        """Tell the learner's version; returns how many waiting groups became too old for it (stale).
-
-        A lower version than before is that of a learner that went back to a checkpoint.
-        """
-        if version < 0:
-            raise ValueError(f"version must be at least 0, got {version}")
-        self._groups.version = version
-        return self._groups.drop_stale()
-
-    # Leases
-
-    def abandon(self, group_ids: Sequence[str], holder: str) -> None:
-        """Return groups leased for scoring or training. Raises LeaseError and then changes nothing."""
-        states = (GroupState.SCORING, GroupState.TRAINING)
-        entries = [self._groups.held(group_id, holder, *states) for group_id in dict.fromkeys(group_ids)]
-        for entry in entries:
-            self._groups.put_back(entry)
-        self._groups.drop_stale()
-
-    def heartbeat(self, holder: str) -> int:
-        """Refresh all leases of a holder; returns how many it has."""
-        return self._groups.leases.refresh(holder)
-
-    def release_holder(self, holder: str) -> int:
-        """End all leases of a dead actor: prompts are given back, groups return. Returns how many."""
-        return self._lose(self._groups.leases.of(holder))
-
-    def expire(self) -> int:
-        """End all leases past their deadline, as `release_holder` does. Returns how many."""
-        return self._lose(self._groups.leases.expired())
-
-    def _lose(self, group_ids: list[str]) -> int:
-        for group_id in group_ids:
-            self._groups.lose(self._groups.table.get(group_id))
-        self._groups.drop_stale()
-        return len(group_ids)
-
-    # The books
-
-    def take_quarantined(self) -> list[Quarantined]:
-        """Return the quarantine records since the last call, for the run folder."""
-        return self._groups.ledger.take_records()
-
-    def take_generated(self) -> dict[str, float]:
-        """Return means over the groups committed since the last call, before any filter; empty if none.
-
-        Keys: `reward`, the reward's parts, `num_groups`, `response_tokens` (per response).
-        """
-        return self._groups.ledger.take_generated()
-
-    def accounting(self) -> Accounting:
-        """Return where every drawn prompt is; always balanced."""
-        return self._groups.ledger.accounting(self._groups.num_pending)
-
-    def state(self) -> QueueState:
-        """Return what a checkpoint must keep to draw on from here; everything pending is drawn again."""
-        groups = self._groups
-        pending = sorted([*groups.draw.returned, *(entry.draw.index for entry in groups.table)])
-        return QueueState(cursor=groups.draw.cursor, pending=tuple(pending), accounting=self.accounting())
-
-    def stats(self) -> QueueStats:
-        """Return a snapshot of depths, bytes, books, lags and what each side waits for."""
-        return snapshot(
-            self._groups,
-            max_groups=self._max_groups,
-            max_bytes=self._max_bytes,
-            batch_asked=self._batch_asked,
-            in_turns=self._in_turns,
-        )
