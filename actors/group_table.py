@@ -129,6 +129,10 @@ class GroupTable:
         """
         return [entry for *_, entry in self._waiting[state][:most]]
 
+    def num_scored_before(self, version: int) -> int:
+        """Return how many scored groups have a token of weights older than a version."""
+        return bisect_left(self._waiting[GroupState.SCORED], (version,))
+
     def older_than(self, version: int) -> list[Entry]:
         """Return the waiting groups with a token of weights older than a version."""
         return [

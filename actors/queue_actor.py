@@ -103,11 +103,13 @@ class QueueActor:
         return leases or []
 
     async def lease_batch(
-        self, holder: str, version: int, num_groups: int, timeout_s: float
+        self, holder: str, version: int, num_groups: int, timeout_s: float, ahead: bool = False
     ) -> list[Lease] | None:
         """Wait for a whole batch within the lag; None at the timeout."""
         return await self._wait(
-            holder, lambda: self._queue.lease_batch(holder, version, num_groups), timeout_s
+            holder,
+            lambda: self._queue.lease_batch(holder, version, num_groups, ahead=ahead),
+            timeout_s,
         )
 
     # What does not

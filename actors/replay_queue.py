@@ -196,20 +196,24 @@ class ReplayQueue(QueueUpkeep):
 
     # The learner
 
-    def lease_batch(self, holder: str, version: int, num_groups: int) -> list[Lease] | None:
-        """Lend the learner, at `version`, exactly `num_groups` scored groups; None while it must wait.
+    def lease_batch(
+        self, holder: str, version: int, num_groups: int, *, ahead: bool = False
+    ) -> list[Lease] | None:
+        """Lend the learner exactly `num_groups` scored groups to train at `version`; None while it must wait.
 
-        None of them has a lag above max_lag: those that had are dropped as stale.
+        None of them has a lag above max_lag then. The learner is at `version` now, and what is too old for
+        it is stale; or it is `ahead` of itself: the step before is still under way.
         """
         if num_groups < 1:
             raise ValueError(f"num_groups must be at least 1, got {num_groups}")
         self._batch_asked = num_groups
-        self.set_version(version)
-        entries = next_batch(self._groups, num_groups)
+        if not ahead:
+            self.set_version(version)
+        entries = next_batch(self._groups, num_groups, version)
         if entries is None:
             return None
         for entry in entries:
-            assert self._groups.lag(entry.lease().header) <= self._groups.max_lag, entry
+            assert version - entry.lease().header.oldest_version <= self._groups.max_lag, entry
             self._groups.lend(entry, holder, GroupState.TRAINING)
             entry.train_version = version
         return [entry.lease() for entry in entries]

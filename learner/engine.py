@@ -71,8 +71,7 @@ class LearnerEngine:
         return torch.distributed.get_world_size()
 
     def plan(self, batch: TrainBatch) -> StepWork:
-        """Check and cut this rank's batch. Local; raises ValueError, see `plan_step`."""
-        self.activity.set(f"plan of step {batch.step}")
+        """Check and cut this rank's batch. Local, in any thread; raises ValueError, see `plan_step`."""
         return plan_step(
             batch,
             self.config,

@@ -55,13 +55,23 @@ class LearnerGroup:
         self._require_alive()
         if not leases:
             raise ValueError("leases must hold at least one group, got none")
+        return _combined(self._call(f"step {step}", "train_step", self._shares(leases, step), LeaseError))
+
+    def prepare(self, leases: Sequence[LeasedGroup], step: int) -> None:
+        """Let the ranks read the groups of a step to come, beside the one that runs. May be called in a thread.
+
+        Worth it only if `train_step` is called with the same next.
+        """
+        for worker, arguments in zip(self._workers, self._shares(leases, step), strict=True):
+            worker.prepare.remote(*arguments)
+
+    def _shares(self, leases: Sequence[LeasedGroup], step: int) -> list[tuple[Any, ...]]:
         headers = [lease.header for lease in leases]
         costs = [group_cost(header, self._pair_cost) for header in headers]
         shares = assign_groups(costs, len(self._workers))
         algorithm = self._config.algorithm
         normalizer = loss_normalizer(headers, algorithm.loss, mask_truncated=algorithm.mask_truncated)
-        calls = [([leases[i].ref for i in share], step, normalizer) for share in shares]
-        return _combined(self._call(f"step {step}", "train_step", calls, LeaseError))
+        return [([leases[i].ref for i in share], step, normalizer) for share in shares]
 
     def publish(self, version: int) -> dict[str, float]:
         """Snapshot the weights as `version`; sending goes on in the background. Returns `publish_blocked_s`

@@ -8,7 +8,7 @@ and what one rank does for each message. A plain class: `ray.remote` is applied 
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -21,6 +21,7 @@ from pgpo_async.learner import checkpoint, saving
 from pgpo_async.learner.activity import Activity
 from pgpo_async.learner.distributed import free_port, join_ranks, leave_ranks
 from pgpo_async.learner.engine import LearnerEngine
+from pgpo_async.learner.micro_batches import StepWork
 from pgpo_async.learner.publisher import Publish, WeightPublisher
 from pgpo_async.learner.weights import snapshot
 from pgpo_async.metrics.spans import Span, Spans
@@ -41,6 +42,7 @@ class LearnerWorker:
         self._rank, self._world_size = rank, world_size
         self._activity = Activity()
         self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
         self._engine: LearnerEngine | None = None
         self._publisher: WeightPublisher | None = None
         self._begin(config, publish)
@@ -49,6 +51,7 @@ class LearnerWorker:
         self._config = config
         self._timeout_s = config.learner.step_timeout_s
         self._spans = Spans(config.trace)
+        self._prepared: tuple[list[Any], Future[Any]] | None = None
         if self._rank == 0 and publish is not None:
             weights = config.weights
             self._publisher = WeightPublisher(
@@ -74,11 +77,18 @@ class LearnerWorker:
     def train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         """Train on this rank's groups: encoded bytes, or object refs of them. Collective.
 
-        Returns `LearnerEngine.train_step`'s metrics and this rank's `fetch_s`, `collate_s` and `busy_s`
-        (collation and the step). Raises LeaseError on all ranks, with nothing changed, where one of them
+        Returns `LearnerEngine.train_step`'s metrics and this rank's `fetch_s` (what is left of it after
+        `prepare`) and `busy_s` (all of the call). Raises LeaseError on all ranks, with nothing changed, where one of them
         could not get or read a group.
         """
         return self._in_torch_thread(lambda: self._train_step(payloads, step, normalizer))
+
+    def prepare(self, payloads: Sequence[Any], step: int, normalizer: float) -> None:
+        """Fetch, read and cut this rank's groups of a step to come, beside the step that runs. Local.
+
+        What goes wrong shows in `train_step`, which is called with the same arguments next.
+        """
+        self._prepared = (list(payloads), self._beside.submit(self._work_of, payloads, step, normalizer))
 
     def publish(self, version: int) -> dict[str, float]:
         """Snapshot the weights and send them on in the background. Collective.
@@ -162,27 +172,30 @@ class LearnerWorker:
     def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
         engine = self._started()
         clock = time.perf_counter
-        started_s = fetched_s = clock()
+        started_s = clock()
         try:
-            self._activity.set(f"fetching groups of step {step}")
-            with self._spans.span("fetch", step=step):
-                data = self._fetch(payloads)
-            fetched_s = clock()
-            with self._spans.span("collate", step=step):
-                groups = tuple(_scored(item, needed=self._config.uses_scorers) for item in data)
-                work = engine.plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
+            work = self._ready_work(payloads, step, normalizer)
         except Exception as error:
             # The others must not be left waiting in a collective: tell them, and all drop the step.
             self._drop_step(engine, error)
-        collated_s = clock()
+        ready_s = clock()
         with self._spans.span("step", step=step):
             metrics = engine.train_step(work)
-        return {
-            **metrics,
-            "fetch_s": fetched_s - started_s,
-            "collate_s": collated_s - fetched_s,
-            "busy_s": clock() - fetched_s,
-        }
+        return {**metrics, "fetch_s": ready_s - started_s, "busy_s": clock() - started_s}
+
+    def _ready_work(self, payloads: Sequence[Any], step: int, normalizer: float) -> Any:
+        self._activity.set(f"reading the groups of step {step}")
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] == list(payloads):
+            return prepared[1].result(timeout=self._timeout_s)
+        return self._work_of(payloads, step, normalizer)
+
+    def _work_of(self, payloads: Sequence[Any], step: int, normalizer: float) -> StepWork:
+        with self._spans.span("fetch", step=step):
+            data = self._fetch(payloads)
+        with self._spans.span("collate", step=step):
+            groups = tuple(_scored(item, needed=self._config.uses_scorers) for item in data)
+            return self._started().plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
 
     def _drop_step(self, engine: LearnerEngine, error: Exception) -> NoReturn:
         try:

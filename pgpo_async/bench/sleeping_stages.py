@@ -210,12 +210,15 @@ class SleepingLearner(LearnerWorker):
         return 0.0
 
     def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
-        with self._spans.span("fetch", step=step):
-            # Reading them is a learner's own work, and so part of its seconds.
-            groups = self._fetch(payloads)
+        groups = self._ready_work(payloads, step, normalizer)
         with self._spans.span("step", step=step):
             time.sleep(draw_s(self._times.learn_s, self._times.learn_sigma, self._rng))
         return {"loss": 0.0, "grad_norm": 1.0, "num_groups": float(len(groups))}
+
+    def _work_of(self, payloads: Sequence[Any], step: int, normalizer: float) -> Any:
+        # Reading the groups is a learner's own work, and so part of its seconds.
+        with self._spans.span("fetch", step=step):
+            return self._fetch(payloads)
 
     def _publish(self, version: int) -> dict[str, float]:
         if self._publisher is not None:

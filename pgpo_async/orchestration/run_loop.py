@@ -32,6 +32,7 @@ from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
+from pgpo_async.orchestration.batch_ahead import BatchAhead
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_health import RunHealth
@@ -88,6 +89,7 @@ class RunLoop:
         self.learn_busy_s = 0.0
         self.step_durations = Durations()
         self._num_unreadable = 0
+        self._ahead = BatchAhead(cluster.queue, cluster.learner, HOLDER, config.train.groups_per_step)
         self._health = RunHealth(config)
 
     def run(self) -> None:
@@ -100,6 +102,7 @@ class RunLoop:
                     self._step()
         finally:
             self.train_s = time.monotonic() - began
+            self._ahead.give_back(POLL_S + CALL_TIMEOUT_S)
             self._cluster.stop_loops()
 
     def _step(self) -> None:
@@ -109,6 +112,8 @@ class RunLoop:
         learning = time.monotonic()
         waited_s = learning - began
         self.learner_wait_s += waited_s
+        if self.steps_done + 1 < self._config.train.num_steps:
+            self._ahead.begin(self.steps_done + 1, POLL_S)
         try:
             with self._spans.span("train", step=self.steps_done):
                 metrics = self._learner.train_step(leases, step=self.steps_done)
@@ -135,19 +140,21 @@ class RunLoop:
         if self._num_unreadable == MAX_UNREADABLE:
             raise StageFailed(f"{MAX_UNREADABLE} batches in a row: {error}", role="learner") from error
         self._progress.phase(f"step {self.steps_done + 1} begins again: {error}")
+        self._ahead.give_back(POLL_S + CALL_TIMEOUT_S)
         self._call(self._cluster.queue.abandon.remote([lease.group_id for lease in leases], HOLDER))
 
     def _next_batch(self) -> Sequence[Any]:
         train = self._config.train
         began = time.monotonic()
         while True:
-            call = self._cluster.queue.lease_batch.remote(
+            call = self._ahead.call() or self._cluster.queue.lease_batch.remote(
                 HOLDER, self.steps_done, train.groups_per_step, POLL_S
             )
             done, leases = self._cluster.wait(call, POLL_S + CALL_TIMEOUT_S)
             if not done:
                 raise StageFailed("the replay queue does not answer", role="queue")
             if leases:
+                self._ahead.wait_prepared()
                 return list(leases)
             waited_s = time.monotonic() - began
             stats = self._noted(self._call(self._cluster.queue.look.remote())).stats
