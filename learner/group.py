@@ -58,7 +58,7 @@ class LearnerGroup:
         return _combined(self._call(f"step {step}", "train_step", self._shares(leases, step), LeaseError))
 
     def prepare(self, leases: Sequence[LeasedGroup], step: int) -> None:
-        """Let the ranks read the groups of a step to come, beside the one that runs. May be called in a thread.
+        """Let the ranks read the groups of a step to come, beside the one that runs. From any thread.
 
         Worth it only if `train_step` is called with the same next.
         """

@@ -78,8 +78,8 @@ class LearnerWorker:
         """Train on this rank's groups: encoded bytes, or object refs of them. Collective.
 
         Returns `LearnerEngine.train_step`'s metrics and this rank's `fetch_s` (what is left of it after
-        `prepare`) and `busy_s` (all of the call). Raises LeaseError on all ranks, with nothing changed, where one of them
-        could not get or read a group.
+        `prepare`) and `busy_s` (all of the call). Raises LeaseError on all ranks, with nothing changed, where
+        one of them could not get or read a group.
         """
         return self._in_torch_thread(lambda: self._train_step(payloads, step, normalizer))
 

@@ -25,7 +25,7 @@ class BatchAhead:
         self._thread: threading.Thread | None = None
 
     def begin(self, step: int, timeout_s: float) -> None:
-        """Ask for the batch of the `step`-th step, counted from 0; its ranks read it as soon as it is there."""
+        """Ask for the batch of the `step`-th step, from 0; the ranks read it as soon as it is there."""
         call = self._queue.lease_batch.remote(self._holder, step, self._num_groups, timeout_s, True)
         self._call = call
         self._thread = threading.Thread(
@@ -57,8 +57,12 @@ class BatchAhead:
         call = self.call()
         if call is None:
             return
-        leases: Sequence[Any] | None = ray.get(call, timeout=timeout_s)
-        self.wait_prepared()
-        if leases:
-            ids = [lease.group_id for lease in leases]
-            ray.get(self._queue.abandon.remote(ids, self._holder), timeout=timeout_s)
+        try:
+            leases: Sequence[Any] | None = ray.get(call, timeout=timeout_s)
+            self.wait_prepared()
+            if leases:
+                ids = [lease.group_id for lease in leases]
+                ray.get(self._queue.abandon.remote(ids, self._holder), timeout=timeout_s)
+        except ray.exceptions.RayError:
+            # The queue is gone, and with it the lease: whoever called says why the run ends.
+            return
