@@ -261,3 +261,21 @@ def test_a_learner_back_at_a_checkpoint_goes_on_with_what_is_there(make_bench):
     bench.score_all()
     assert len(bench.queue.lease_batch("learner", 1, 2)) == 2
     assert bench.queue.version == 1
+
+
+def test_a_batch_leased_ahead_is_not_too_old_for_the_step_it_is_for(make_bench):
+    bench = make_bench(max_lag=1, groups_per_step=1)
+    bench.generate(version=0)
+    bench.generate(version=0)
+    bench.score_all()
+    (now,) = bench.queue.lease_batch("learner", 1, 1)
+    assert bench.queue.lease_batch("learner", 2, 1, ahead=True) is None, "its lag would be 2"
+    assert bench.queue.version == 1, "the step before is still under way"
+    bench.queue.ack([now.group_id], "learner")
+    assert bench.queue.accounting().stale == 1
+    bench.generate(version=1)
+    bench.score_all()
+    (ahead,) = bench.queue.lease_batch("learner", 2, 1, ahead=True)
+    bench.queue.ack([ahead.group_id], "learner")
+    assert bench.queue.version == 3
+    assert bench.queue.stats().lag_histogram == {1: 2}

@@ -194,10 +194,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.scoring.remove((holder, group_id))
         self._try(self.queue.commit_scores, group_id, holder, b"s" * 60)
 
-    @rule(holder=holders)
-    def lease_batch(self, holder):
-        version = self.queue.version
-        leases = self.queue.lease_batch(holder, version, self.groups_per_step)
+    @rule(holder=holders, ahead=st.booleans())
+    def lease_batch(self, holder, ahead=False):
+        before = self.queue.version
+        version = before + ahead
+        leases = self.queue.lease_batch(holder, version, self.groups_per_step, ahead=ahead)
+        assert self.queue.version == before
+        if leases is None and ahead:
+            return
         if leases is None:
             stats = self.queue.stats()
             enough = stats.depth["scored"] >= self.groups_per_step
