@@ -163,7 +163,9 @@ class Generator:
     async def _make_group(self, reservation: Reservation) -> None:
         group_id, prompt = reservation.group_id, reservation.prompt
         try:
-            await self._wait_for_version(reservation.min_version)
+            # Work sampled with older weights would be too old when its turn comes. The bound keeps a learner
+            # that stopped publishing from stopping generation: the queue's own lag check then decides.
+            await self._weights.reach(reservation.min_version, FRESH_WEIGHTS_S)
             sampling = self._sampling(self._config.generation.group_size, self._config.generation.temperature)
             self._in_flight.begin(group_id, self._engine.version)
             group = await self._maker.make(group_id, prompt, sampling, self._busy)
@@ -216,13 +218,6 @@ class Generator:
         """Load the newest version now if this engine is older than `version`."""
         if version > self._engine.version:
             await self._weights.load_newest()
-
-    async def _wait_for_version(self, version: int) -> None:
-        # Work sampled with older weights would be too old when its turn comes. The bound keeps a learner
-        # that stopped publishing from stopping generation: the queue's own lag check then decides.
-        deadline = time.monotonic() + FRESH_WEIGHTS_S
-        while self._engine.version < version and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
         """Ask `run` to end; it returns within one poll."""

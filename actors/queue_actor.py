@@ -144,17 +144,9 @@ class QueueActor:
         whole = b"".join((payload, *more))
         return self._change(lambda: self._queue.commit_scores(group_id, holder, whole, header))
 
-    async def ack(self, group_ids: Sequence[str], holder: str) -> int:
-        """Count groups as trained."""
-        return self._change(lambda: self._queue.ack(group_ids, holder))
-
     async def abandon(self, group_ids: Sequence[str], holder: str) -> None:
         """Return groups leased for scoring or training."""
         self._change(lambda: self._queue.abandon(group_ids, holder))
-
-    async def set_version(self, version: int) -> int:
-        """Tell the learner's version."""
-        return self._change(lambda: self._queue.set_version(version))
 
     async def heartbeat(self, holder: str) -> int:
         """Refresh all leases of a holder."""
@@ -172,7 +164,7 @@ class QueueActor:
         )
 
     async def finish_step(self, group_ids: Sequence[str], holder: str) -> QueueLook:
-        """Count a batch as trained, as `ack`, and return a look with what was generated meanwhile."""
+        """Count a batch as trained and return a look with what was generated meanwhile."""
         self._change(lambda: self._queue.ack(group_ids, holder))
         return dataclasses.replace(await self.look(), generated=self._queue.take_generated())
 

@@ -123,8 +123,12 @@ class Scorer:
                 # One bad group spoils a shared pass: find it by scoring them one at a time.
                 outcomes = [self._score_alone(group) for group in groups]
         self._group_times.add((self._busy.total_s - began) / len(groups))
-        for lease, outcome in zip(leases, outcomes, strict=True):
-            self._hand_in(lease.group_id, outcome)
+        # All are sent before the first answer is waited for.
+        calls = [
+            self._hand_in(lease.group_id, outcome) for lease, outcome in zip(leases, outcomes, strict=True)
+        ]
+        for call in calls:
+            self._settle(call)
         self._num_groups += len(leases)
 
     def _score_alone(self, group: RolloutGroup) -> ScoredGroup | Exception:
@@ -133,13 +137,14 @@ class Scorer:
         except (ValueError, RuntimeError) as error:
             return error
 
-    def _hand_in(self, group_id: str, outcome: ScoredGroup | Exception) -> None:
+    def _hand_in(self, group_id: str, outcome: ScoredGroup | Exception) -> Any:
         if isinstance(outcome, Exception):
             reason, text = "score_error", f"{type(outcome).__name__}: {outcome}"
-            call = self._queue.quarantine.remote(group_id, self._name, reason, text)
-        else:
-            payload, *more = in_parts(encode(outcome))
-            call = self._queue.commit_scores.remote(group_id, self._name, payload, None, *more)
+            return self._queue.quarantine.remote(group_id, self._name, reason, text)
+        payload, *more = in_parts(encode(outcome))
+        return self._queue.commit_scores.remote(group_id, self._name, payload, None, *more)
+
+    def _settle(self, call: Any) -> None:
         try:
             ray.get(call, timeout=CALL_TIMEOUT_S)
         except Exception as error:

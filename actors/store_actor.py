@@ -36,10 +36,6 @@ class StoreActor:
         """Return the newest version, None before the first."""
         return self._weights.latest
 
-    async def wait_newer(self, than: int, timeout_s: float) -> int | None:
-        """Wait for a version above `than` and return the newest; None at the timeout."""
-        return await self._changes.until(lambda: self._newer(than), timeout_s)
-
     async def wait_turn(self, name: str, role: str, than: int, timeout_s: float) -> int | None:
         """Wait for a version above `than`, which the caller serves, and for its turn to load it.
 

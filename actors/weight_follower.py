@@ -44,6 +44,7 @@ class WeightFollower:
         self._spans = spans
         self._before_update = before_update
         self._loading = asyncio.Lock()
+        self._loaded = asyncio.Condition()
         self.pauses_s: list[float] = []
 
     async def follow(self) -> None:
@@ -84,6 +85,17 @@ class WeightFollower:
                 f"got no end after {timeout_s:.0f} s"
             ) from None
         self.pauses_s.append(pause_s)
+        async with self._loaded:
+            self._loaded.notify_all()
+
+    async def reach(self, version: int, timeout_s: float) -> bool:
+        """Wait until the engine serves at least `version`; False if it does not within `timeout_s`."""
+        try:
+            async with self._loaded, asyncio.timeout(timeout_s):
+                await self._loaded.wait_for(lambda: self._engine.version >= version)
+        except TimeoutError:
+            return False
+        return True
 
     async def stop(self, following: asyncio.Task[None]) -> None:
         """End `follow`, but not in the middle of an update: half of the new weights are of no more use."""

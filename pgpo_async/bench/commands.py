@@ -82,6 +82,30 @@ def bench_overlap(
         run_and_print(times, steps=steps, shapes=shapes, path=json)
 
 
+@bench.command("loop")
+def bench_loop(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of the run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Set fields of CONFIG.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Steps measured, after the warm-up.")] = 20,
+    peer: Annotated[str, typer.Option(help="trl: compare with TRL's GRPO trainer on the same task.")] = "",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """A whole run on its real engines, once under way: rollouts trained a second, CPU time by role."""
+    from pgpo_async.config import load_config
+    from pgpo_async.contracts import ConfigError
+
+    with told_in_a_line():
+        if peer not in ("", "trl"):
+            raise ConfigError(f"--peer: must be trl, got {peer!r}")
+        from pgpo_async.bench.loop import SETTINGS
+        from pgpo_async.bench.loop_table import run_and_print
+
+        run_config = load_config(config, [*SETTINGS, *(overrides or ())])
+        run_and_print(run_config, steps=steps, peer=peer, path=json)
+
+
 @bench.command("weights")
 def bench_weights(
     gigabytes: Annotated[

@@ -6,23 +6,18 @@ difference is what visual dependency costs. Each is also predicted as `pgpo-asyn
 (`overlap_table`).
 """
 
-import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from rich.console import Console
-
+from pgpo_async.bench.quiet_run import mean_step_s, run_quietly
+from pgpo_async.bench.report import Say
 from pgpo_async.bench.sleeping_stages import SLEEPING, write_times
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.planning.simulation import simulate
 from pgpo_async.orchestration.run_folder import RunFolder
-from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.tracing import Tracing
 
 WARM_UP = 6
 """First steps, in which the pipeline fills; they are run but not measured."""
@@ -30,8 +25,6 @@ SYNC_STEPS = 12
 """In turns every step is like the other, and takes three times as long."""
 
 PREDICTED_STEPS = 200
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +34,8 @@ class Load:
     name: str
     times: ServiceTimes
     generators: int = 2
-    scorers: int = 1
     in_flight: int = 32
     max_lag: int = 2
-    order_window: int | None = None
 
     def config(self, *, steps: int, output_dir: str, sync: bool = False, shaper: str = "pgpo") -> RunConfig:
         """Return the run's config, on CPUs that nobody uses."""
@@ -63,14 +54,13 @@ class Load:
                 "prompts_in_flight": self.in_flight,
                 "max_prompts_in_flight": self.in_flight,
             },
-            "scorer": {**role, "replicas": self.scorers, "groups_per_lease": 4},
+            "scorer": {**role, "groups_per_lease": 4},
             "learner": role,
             "reward": role,
             "train": {
                 "num_steps": steps,
                 "groups_per_step": 32,
                 "max_lag": self.max_lag,
-                "order_window": self.order_window,
             },
             "evaluation": {"num_prompts": 0},
             "ray": {"object_store_bytes": 256 << 20},
@@ -184,13 +174,8 @@ class Pipeline:
             self._say(f"{load.name}, {way}: starting")
             cluster = self._start(config, run_folder.run_id)
             self._say(f"{load.name}, {way}: {config.train.num_steps} steps")
-            progress = Progress(config.train.num_steps, Console(quiet=True))
-            tracing = Tracing(False, run_folder.timeline)
-            RunLoop(config, cluster, run_folder, progress, lambda: False, tracing).run()
-            assert cluster.learner is not None
-            cluster.learner.flush(config.weights.load_timeout_s)
-            lines = (run_folder.path / "metrics.jsonl").read_text().splitlines()
-        return _measured(load, config, [json.loads(line) for line in lines])
+            rows = run_quietly(config, cluster, run_folder)
+        return _measured(load, config, rows)
 
     def _start(self, config: RunConfig, run_id: str) -> Cluster:
         if self._cluster is not None:
@@ -202,12 +187,11 @@ class Pipeline:
 
 
 def _measured(load: Load, config: RunConfig, rows: list[dict[str, Any]]) -> Measured:
-    first, rows = rows[WARM_UP - 1], rows[WARM_UP:]
-    elapsed_s = rows[-1]["time_s"] - first["time_s"]
-    step_s = elapsed_s / len(rows)
+    step_s = mean_step_s(rows, WARM_UP)
+    rows = rows[WARM_UP:]
     return Measured(
         step_s=step_s,
-        learner_wait_fraction=sum(row["learner_wait_s"] for row in rows) / elapsed_s,
+        learner_wait_fraction=sum(row["learner_wait_s"] for row in rows) / (len(rows) * step_s),
         overlap_efficiency=max(load.times.busy_per_step(config).values()) / step_s,
         lag_mean=sum(row["lag_mean"] for row in rows) / len(rows),
         lag_max=max(row["lag_max"] for row in rows),

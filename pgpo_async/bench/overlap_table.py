@@ -1,14 +1,13 @@
-"""The figures of `bench overlap` as a table and as a file. Called by the command line."""
+"""The figures of `bench overlap` as a table. Called by the command line."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from pgpo_async.bench.overlap import bench_overlap, loads
-from pgpo_async.contracts import ConfigError
+from pgpo_async.bench.report import measure_and_print
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 NOTE = (
@@ -20,25 +19,20 @@ HEADINGS = ("generate", "score", "learn", "step", "planned", "eff.", "waits", "l
 
 
 def run_and_print(times: ServiceTimes, *, steps: int, shapes: bool, path: Path | None) -> None:
-    """Measure with a line of progress, print the tables, write the figures.
-
-    Raises ConfigError for a file that could not be written.
-    """
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"--json: the folder {path.parent} must exist")
+    """Measure and report."""
     first, *others = loads(times)
-    console, progress = Console(), Console(stderr=True)
-    with progress.status("starting") as status:
-        figures = bench_overlap(first, steps=steps, say=status.update, others=tuple(others) if shapes else ())
-    if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
-    console.print(table(figures))
-    console.print(
+    also = tuple(others) if shapes else ()
+    measure_and_print(lambda say: bench_overlap(first, steps=steps, say=say, others=also), show, path)
+
+
+def show(figures: dict[str, Any]) -> Iterator[str | Table]:
+    """A table of the loads, then what the first of them is compared with."""
+    yield table(figures)
+    yield (
         f"in turns: {figures['sync_step_s']:.2f} s a step, so {figures['speedup_over_sync']:.2f} x as fast "
         f"asynchronously (the stages' sum by the slowest: {figures['ideal_speedup']:.2f})\n"
         f"without a scorer: {figures['unshaped_step_s']:.3f} s a step, so visual dependency costs "
-        f"{figures['dependency_overhead']:+.1%}",
-        soft_wrap=True,
+        f"{figures['dependency_overhead']:+.1%}"
     )
 
 

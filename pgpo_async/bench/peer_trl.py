@@ -1,14 +1,12 @@
 """TRL's GRPO trainer on given responses: its own preparation, loss, backward and update, timed apart.
 
 Only generation and reward are replaced, and what TRL does around generating (it processes the images once
-for that alone, and decodes the responses for the reward) is in no figure. Settings are TRL's fastest for this
-work: no reference model, no old log-probs, no checkpointing, no logging, the micro-batch that a trial finds
-quickest. Called by `peer`.
+for that alone, and decodes the responses for the reward) is in no figure. The micro-batch is the one that a
+trial finds quickest. Called by `peer`.
 """
 
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pgpo_async.contracts import ConfigError
+from pgpo_async.bench.trl_settings import TRIAL_STEPS, fitting_micro_batches, grpo_config, import_trl
 from pgpo_async.contracts.rollouts import Int32Array
 from pgpo_async.policy.images import decode_image
-
-MICRO_BATCHES = (256, 128, 64, 32, 16)
-_TRIAL_STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +55,10 @@ def measure_trl(
 
     Raises ConfigError without TRL, RuntimeError if TRL trained on anything but the given responses.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the vLLM beside it, which is not used here
-            import trl
-    except ImportError as error:
-        raise ConfigError(
-            "--peer trl needs TRL: run with `uv run --group peers pgpo-async bench policy --peer trl`"
-        ) from error
+    trl = import_trl()
     if micro_batch is None:
-        fitting = [size for size in MICRO_BATCHES if task.num_responses % size == 0]
-        trials = {size: _run(trl, model_folder, task, size, steps=_TRIAL_STEPS, lr=lr) for size in fitting}
+        fitting = fitting_micro_batches(task.num_responses)
+        trials = {size: _run(trl, model_folder, task, size, steps=TRIAL_STEPS, lr=lr) for size in fitting}
         micro_batch = min(trials, key=lambda size: min(trials[size].step_s))
     return _run(trl, model_folder, task, micro_batch, steps=steps, lr=lr)
 
@@ -78,33 +66,17 @@ def measure_trl(
 def _run(trl: Any, model_folder: Path, task: Task, micro_batch: int, *, steps: int, lr: float) -> TrlTimes:
     from transformers import AutoProcessor, PrinterCallback, Qwen2_5_VLForConditionalGeneration
 
-    rounds = task.num_responses // micro_batch
     with tempfile.TemporaryDirectory() as folder:
-        arguments = trl.GRPOConfig(
-            output_dir=folder,
-            use_cpu=True,
-            bf16=False,
-            per_device_train_batch_size=micro_batch,
-            gradient_accumulation_steps=rounds,
-            # One batch of responses an update: TRL then needs no old log-probs.
-            steps_per_generation=rounds,
-            num_generations=len(task.responses[0]),
-            num_iterations=1,
-            max_completion_length=max(len(r) for each in task.responses for r in each),
-            max_steps=steps + 1,
-            learning_rate=lr,
-            lr_scheduler_type="constant",
-            max_grad_norm=1.0,
-            beta=0.0,
-            gradient_checkpointing=False,
-            disable_dropout=True,
-            dataloader_num_workers=0,
-            dataloader_pin_memory=False,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            shuffle_dataset=False,
+        arguments = grpo_config(
+            trl,
+            folder,
+            num_responses=task.num_responses,
+            micro_batch=micro_batch,
+            group_size=len(task.responses[0]),
+            max_tokens=max(len(r) for each in task.responses for r in each),
+            steps=steps + 1,
+            lr=lr,
+            grad_clip=1.0,
         )
         clock = _Clock(task)
         trainer = _trainer_class(trl)(

@@ -22,6 +22,7 @@ from pgpo_async.bench.models import (
 )
 from pgpo_async.bench.options import Options
 from pgpo_async.bench.plain import PlainRollout
+from pgpo_async.bench.report import Say
 from pgpo_async.bench.timing import PeakMemory, machine, matmul_flops, medians
 from pgpo_async.contracts import ConfigError
 from pgpo_async.policy.inputs import PolicyInputs, PromptGroup
@@ -29,8 +30,6 @@ from pgpo_async.policy.packing import GroupSize
 
 _DIMENSIONS: dict[str, Dimensions] = {"tiny": TINY, "3b-like": THREE_B_LIKE, "3b": THREE_B}
 GROUP_SIZE, TEXT_TOKENS, RESPONSE_TOKENS = 8, 60, 200
-
-Say = Callable[[str], None]
 
 
 def completed(options: Options) -> Options:

@@ -1,39 +1,32 @@
-"""The figures of `bench policy` as a table and as a file. Called by the command line."""
+"""The figures of `bench policy` as a table. Called by the command line."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from pgpo_async.bench.options import Options
 from pgpo_async.bench.policy import bench_policy, completed
-from pgpo_async.contracts import ConfigError
+from pgpo_async.bench.report import measure_and_print
 
 
 def run_and_print(options: Options, path: Path | None) -> None:
-    """Measure with a line of progress, print the table, write the figures.
-
-    Raises ConfigError for options that cannot be measured here, or a file that could not be written.
-    """
+    """Measure and report. Raises ConfigError for options that cannot be measured here."""
     options = completed(options)
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"--json: the folder {path.parent} must exist")
-    console, progress = Console(), Console(stderr=True)
-    with progress.status("starting") as status:
-        figures = bench_policy(options, lambda text: status.update(text))
-    if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
+    measure_and_print(lambda say: bench_policy(options, say), show, path)
+
+
+def show(figures: dict[str, Any]) -> Iterator[str | Table]:
+    """What it was measured on, then a table."""
     about = ("device", "threads", "dtype", "torch", "transformers")
-    console.print(", ".join(f"{name} {figures[name]}" for name in about), soft_wrap=True)
-    console.print(f"large matrix product: {figures['matmul_flops_per_s'] / 1e9:,.0f} GFLOP/s, the peak below")
+    yield ", ".join(f"{name} {figures[name]}" for name in about)
+    yield f"large matrix product: {figures['matmul_flops_per_s'] / 1e9:,.0f} GFLOP/s, the peak below"
     heading, *rows = table(figures)
     drawn = Table(*heading)
     for row in rows:
         drawn.add_row(*row)
-    console.print(drawn)
+    yield drawn
 
 
 def table(figures: dict[str, Any]) -> list[Sequence[str]]:

@@ -83,7 +83,7 @@ class OwnJourney:
         for version, size in enumerate(_rounds(num_groups, self.in_flight)):
             (leases,) = _answers([self.queue.lease_batch.remote(_LEARNER, version, size, WAIT_S)])
             _answers([lease.ref for lease in leases])
-            _answers([self.queue.ack.remote([lease.group_id for lease in leases], _LEARNER)])
+            _answers([self.queue.finish_step.remote([lease.group_id for lease in leases], _LEARNER)])
 
     def _commit(self, group_id: str) -> Any:
         header = dataclasses.replace(self.values.header, group_id=group_id)

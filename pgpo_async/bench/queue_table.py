@@ -1,14 +1,13 @@
-"""The figures of `bench queue` as a table and as a file. Called by the command line."""
+"""The figures of `bench queue` as a table. Called by the command line."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from pgpo_async.bench.queue_bench import bench_queue
-from pgpo_async.contracts import ConfigError
+from pgpo_async.bench.report import measure_and_print
 
 NOTE = (
     "own: memory of the queue's process (of ray.util.queue's two) less shared pages, with {depth} groups "
@@ -19,25 +18,23 @@ NOTE = (
 
 
 def run_and_print(*, num_groups: int, group_bytes: int, depth: int, repeats: int, path: Path | None) -> None:
-    """Measure with a line of progress, print the table, write the figures.
-
-    Raises ConfigError for sizes that cannot be measured and a file that could not be written.
-    """
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"--json: the folder {path.parent} must exist")
-    console, progress = Console(), Console(stderr=True)
-    with progress.status("starting") as status:
-        figures = bench_queue(
-            num_groups=num_groups, group_bytes=group_bytes, depth=depth, repeats=repeats, say=status.update
-        )
-    if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
-    console.print(
-        f"{figures['groups']:,} groups of {figures['group_bytes']:,} bytes, {figures['in_flight']} in flight,"
-        " from a generator's process through a scorer's to a learner's",
-        soft_wrap=True,
+    """Measure and report. Raises ConfigError for sizes that cannot be measured."""
+    measure_and_print(
+        lambda say: bench_queue(
+            num_groups=num_groups, group_bytes=group_bytes, depth=depth, repeats=repeats, say=say
+        ),
+        show,
+        path,
     )
-    console.print(table(figures))
+
+
+def show(figures: dict[str, Any]) -> Iterator[str | Table]:
+    """What was sent, then a table."""
+    yield (
+        f"{figures['groups']:,} groups of {figures['group_bytes']:,} bytes, {figures['in_flight']} in flight,"
+        " from a generator's process through a scorer's to a learner's"
+    )
+    yield table(figures)
 
 
 def table(figures: dict[str, Any]) -> Table:

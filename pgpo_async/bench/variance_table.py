@@ -1,14 +1,13 @@
-"""The figures of `bench variance` as a table and as a file. Called by the command line."""
+"""The figures of `bench variance` as a table. Called by the command line."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from pgpo_async.bench.report import measure_and_print
 from pgpo_async.bench.variance import bench_variance
-from pgpo_async.contracts import ConfigError
 
 NOTE = (
     "variance: trace of the covariance of the batch's gradient, by that without shaping; SNR: the "
@@ -18,24 +17,22 @@ NOTE = (
 
 
 def run_and_print(*, num_prompts: int, group_size: int, seed: int, path: Path | None) -> None:
-    """Measure with a line of progress, print the table, write the figures.
+    """Measure and report."""
+    measure_and_print(
+        lambda say: bench_variance(num_prompts=num_prompts, group_size=group_size, seed=seed, say=say),
+        show,
+        path,
+    )
 
-    Raises ConfigError for a file that could not be written.
-    """
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"--json: the folder {path.parent} must exist")
-    console, progress = Console(), Console(stderr=True)
-    with progress.status("starting") as status:
-        figures = bench_variance(num_prompts=num_prompts, group_size=group_size, seed=seed, say=status.update)
-    if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
-    console.print(
+
+def show(figures: dict[str, Any]) -> Iterator[str | Table]:
+    """The batch in a line, then a table."""
+    yield (
         f"{figures['model']}: {figures['num_responses']} responses, {figures['num_tokens']:,} tokens, "
         f"accuracy {figures['accuracy']:.3f}, {figures['num_groups_without_signal']} groups without signal "
-        "left out",
-        soft_wrap=True,
+        "left out"
     )
-    console.print(table(figures))
+    yield table(figures)
 
 
 def table(figures: dict[str, Any]) -> Table:

@@ -1,16 +1,14 @@
-"""The figures of `bench weights` as a table and as a file. Called by the command line."""
+"""The figures of `bench weights` as a table. Called by the command line."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from pgpo_async.bench.report import Say, measure_and_print
 from pgpo_async.bench.weights import bench_versions
 from pgpo_async.bench.weights_pause import bench_pauses, check_engine
-from pgpo_async.contracts import ConfigError
 
 NOTE = (
     "Medians over versions sent as what changed, and over whole ones. publish: pack, encode, hand over (in "
@@ -30,31 +28,23 @@ def run_and_print(
     engine: bool,
     path: Path | None,
 ) -> None:
-    """Measure with a line of progress, print the table, write the figures.
-
-    Raises ConfigError for what cannot be measured here, or a file that could not be written.
-    """
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"--json: the folder {path.parent} must exist")
+    """Measure and report. Raises ConfigError for what cannot be measured here."""
     if engine:
         check_engine()
-    console, progress = Console(), Console(stderr=True)
-    with progress.status("starting") as status:
+
+    def measure(say: Say) -> dict[str, Any]:
         figures = bench_versions(
-            gigabytes=gigabytes,
-            changed=changed,
-            versions=versions,
-            full_every=full_every,
-            seed=seed,
-            say=status.update,
+            gigabytes=gigabytes, changed=changed, versions=versions, full_every=full_every, seed=seed, say=say
         )
-        if engine:
-            figures |= bench_pauses(changed=changed, say=status.update)
-    if path is not None:
-        path.write_text(json.dumps(figures, indent=2) + "\n")
-    for line in lines(figures):
-        console.print(line, soft_wrap=True)
-    console.print(table(figures))
+        return figures | (bench_pauses(changed=changed, say=say) if engine else {})
+
+    measure_and_print(measure, show, path)
+
+
+def show(figures: dict[str, Any]) -> Iterator[str | Table]:
+    """What is no time, line by line, then a table."""
+    yield from lines(figures)
+    yield table(figures)
 
 
 def lines(figures: dict[str, Any]) -> Iterator[str]:

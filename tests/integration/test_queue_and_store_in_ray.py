@@ -118,9 +118,9 @@ def test_a_generator_killed_half_way_loses_no_group_and_no_prompt():
 
     batch = get(queue.lease_batch.remote("learner", 0, 3, 10.0))
     assert [decode(get(lease.ref)).group_id for lease in batch] == committed
-    assert get(queue.ack.remote(committed, "learner")) == 3
+    assert get(queue.finish_step.remote(committed, "learner")).stats.accounting.trained == 3
     with pytest.raises(LeaseError):
-        get(queue.ack.remote(committed, "learner"))
+        get(queue.finish_step.remote(committed, "learner"))
 
     again = [get(queue.reserve.remote("gen-1", 60.0))[0] for _ in held]
     assert [(r.group_id, r.attempt) for r in again] == [(group_id, 1) for group_id in held]
@@ -164,8 +164,8 @@ def test_weights_outlive_their_learner_from_publication_to_the_staged_copy():
     config = WeightsConfig(keep_versions=2)
     store = ray.remote(num_cpus=0, max_concurrency=100)(StoreActor).remote(config)
     learner = Publisher.remote(store)
-    assert get(store.wait_newer.remote(-1, 0.1)) is None
-    newer = store.wait_newer.remote(0, 20.0)
+    assert get(store.wait_turn.remote("generator-0", "generator", -1, 0.1)) is None
+    newer = store.wait_turn.remote("generator-0", "generator", 0, 20.0)
     run_id = f"test-{uuid.uuid4().hex}"
     staging = NodeStaging(run_id)
     try:

@@ -142,10 +142,11 @@ def test_a_bucket_left_by_a_publication_that_was_cut_off_does_not_enter_another(
 
 def test_receivers_wait_for_a_newer_version_and_pull_the_newest(objects):
     async def scenario():
-        actor = StoreActor(WeightsConfig(), store=objects)
-        assert await actor.wait_newer(-1, 0.02) is None
+        actor = StoreActor(WeightsConfig(update_share=1.0), store=objects)
+        assert await actor.wait_turn("g0", "generator", -1, 0.02) is None
         assert await actor.pull_newest(-1) is None
-        waits = [asyncio.create_task(actor.wait_newer(0, 5.0)) for _ in range(3)]
+        names = ("g0", "g1", "g2")
+        waits = [asyncio.create_task(actor.wait_turn(name, "generator", 0, 5.0)) for name in names]
         await actor.publish(*version_of(0, b"zero"))
         await asyncio.sleep(0.02)
         assert not any(wait.done() for wait in waits)
@@ -158,7 +159,7 @@ def test_receivers_wait_for_a_newer_version_and_pull_the_newest(objects):
         _, (route,) = await actor.pull_newest(0, [2])
         assert (route.base, [objects[ref] for ref in route.refs]) == (2, [b"2>3"])
         assert await actor.pull_newest(3) is None
-        last = asyncio.create_task(actor.wait_newer(3, 60.0))
+        last = asyncio.create_task(actor.wait_turn("g0", "generator", 3, 60.0))
         await asyncio.sleep(0.02)
         await actor.close()
         assert await last is None
