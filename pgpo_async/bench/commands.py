@@ -31,7 +31,7 @@ def bench_policy(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """Scoring and training passes: shared prefixes and dropped images against the plain way."""
-    with told_in_a_line():
+    with told_in_a_line(json):
         from pgpo_async.bench.options import Options
 
         options = Options(
@@ -57,7 +57,7 @@ def bench_variance(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """How much each method's gradient varies on one batch, response by response, and why."""
-    with told_in_a_line():
+    with told_in_a_line(json):
         from pgpo_async.bench.variance_table import run_and_print
 
         run_and_print(num_prompts=prompts, group_size=group_size, seed=seed, path=json)
@@ -74,7 +74,7 @@ def bench_overlap(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """The pipeline around stages that only sleep: how close it comes to the slowest of them."""
-    with told_in_a_line():
+    with told_in_a_line(json):
         from pgpo_async.bench.overlap_table import run_and_print
         from pgpo_async.orchestration.service_times import ServiceTimes
 
@@ -96,7 +96,7 @@ def bench_loop(
     from pgpo_async.config import load_config
     from pgpo_async.contracts import ConfigError
 
-    with told_in_a_line():
+    with told_in_a_line(json):
         if peer not in ("", "trl"):
             raise ConfigError(f"--peer: must be trl, got {peer!r}")
         from pgpo_async.bench.loop import SETTINGS
@@ -125,7 +125,7 @@ def bench_weights(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """Weight versions on their way: bytes sent, seconds to publish, stage and load, an engine's pauses."""
-    with told_in_a_line():
+    with told_in_a_line(json):
         from pgpo_async.bench.weights_table import run_and_print
 
         run_and_print(
@@ -148,7 +148,7 @@ def bench_queue(
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """Groups through the replay queue, from generator to learner, against ray.util.queue."""
-    with told_in_a_line():
+    with told_in_a_line(json):
         from pgpo_async.bench.queue_table import run_and_print
 
         run_and_print(num_groups=groups, group_bytes=group_bytes, depth=depth, repeats=repeats, path=json)

@@ -7,8 +7,6 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from pgpo_async.contracts import ConfigError
-
 Say = Callable[[str], None]
 
 
@@ -17,12 +15,7 @@ def measure_and_print(
     show: Callable[[dict[str, Any]], Iterable[RenderableType]],
     path: Path | None,
 ) -> None:
-    """Measure, write the figures to `path`, print what `show` makes of them: lines and tables.
-
-    Raises ConfigError, before anything is measured, for a file that could not be written.
-    """
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"--json: the folder {path.parent} must exist")
+    """Measure, write the figures to `path`, print what `show` makes of them: lines and tables."""
     console, progress = Console(), Console(stderr=True)
     with progress.status("starting") as status:
         figures = measure(status.update)

@@ -78,13 +78,3 @@ def test_that_share_of_all_elements_changes_in_its_last_bits(share: float) -> No
 def test_a_model_without_room_is_refused_with_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"3 versions must fit .* got 1,000,000,000,000,000,000 bytes each"):
         check_room(tmp_path, 10**18)
-    with pytest.raises(ConfigError, match="--json: the folder"):
-        weights_table.run_and_print(
-            gigabytes=0.1,
-            changed=0.1,
-            versions=2,
-            full_every=2,
-            seed=0,
-            engine=False,
-            path=tmp_path / "none" / "f",
-        )
