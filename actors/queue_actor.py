@@ -88,11 +88,11 @@ class QueueActor:
     ) -> list[Lease]:
         """Wait up to `linger_s` for `max_groups` generated groups, then for one; empty at the timeout.
 
-        A fuller pass costs less a group, as long as nobody waits for it.
+        A fuller pass costs less a group, as long as the learner does not wait for it.
         """
 
         def full() -> list[Lease] | None:
-            enough = self._queue.num_generated >= max_groups
+            enough = self._queue.num_generated >= max_groups or self._queue.learner_waits
             return self._queue.lease_for_scoring(holder, max_groups) or None if enough else None
 
         leases = await self._wait(holder, full, linger_s) if linger_s > 0 else None

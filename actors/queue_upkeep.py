@@ -30,6 +30,11 @@ class QueueUpkeep:
         """Groups that wait for a scorer."""
         return self._groups.table.depth()[GroupState.GENERATED]
 
+    @property
+    def learner_waits(self) -> bool:
+        """Whether the learner trains nothing, since there is no whole batch."""
+        return self._groups.table.depth()[GroupState.TRAINING] == 0
+
     def set_version(self, version: int) -> int:
         """Tell the learner's version; returns how many waiting groups became too old for it (stale).
 

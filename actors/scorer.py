@@ -100,19 +100,24 @@ class Scorer:
 
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
+        scorer = self._config.scorer
+        handed_in: list[Any] = []
         while not self._stopping.is_set():
-            self._follow_weights()
-            self._waiting_for = "generated groups"
-            scorer = self._config.scorer
+            # Messages cross each other: what was scored is on its way while the next groups are asked for.
+            turn = self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
             call = self._queue.lease_for_scoring.remote(
                 self._name, scorer.groups_per_lease, POLL_S, scorer.linger_s
             )
+            self._follow_weights(turn)
+            self._waiting_for = "generated groups"
             leases = ray.get(call, timeout=POLL_S + scorer.linger_s + CALL_TIMEOUT_S)
+            self._settle(handed_in)
             self._waiting_for = "its own passes"
-            if leases:
-                self._score_leases(leases)
+            handed_in = self._score_leases(leases) if leases else []
+        self._settle(handed_in)
 
-    def _score_leases(self, leases: Sequence[Any]) -> None:
+    def _score_leases(self, leases: Sequence[Any]) -> list[Any]:
+        """Score and hand in; returns the calls that do the latter."""
         payloads = ray.get([lease.ref for lease in leases], timeout=CALL_TIMEOUT_S)
         groups = [_unscored(decode(payload)) for payload in payloads]
         began = self._busy.total_s
@@ -123,13 +128,10 @@ class Scorer:
                 # One bad group spoils a shared pass: find it by scoring them one at a time.
                 outcomes = [self._score_alone(group) for group in groups]
         self._group_times.add((self._busy.total_s - began) / len(groups))
-        # All are sent before the first answer is waited for.
-        calls = [
+        self._num_groups += len(leases)
+        return [
             self._hand_in(lease.group_id, outcome) for lease, outcome in zip(leases, outcomes, strict=True)
         ]
-        for call in calls:
-            self._settle(call)
-        self._num_groups += len(leases)
 
     def _score_alone(self, group: RolloutGroup) -> ScoredGroup | Exception:
         try:
@@ -144,12 +146,14 @@ class Scorer:
         payload, *more = in_parts(encode(outcome))
         return self._queue.commit_scores.remote(group_id, self._name, payload, None, *more)
 
-    def _settle(self, call: Any) -> None:
-        try:
-            ray.get(call, timeout=CALL_TIMEOUT_S)
-        except Exception as error:
-            if not isinstance(plain(error), LeaseError):
-                raise
+    def _settle(self, handed_in: Sequence[Any]) -> None:
+        for call in handed_in:
+            try:
+                ray.get(call, timeout=CALL_TIMEOUT_S)
+            except Exception as error:
+                # Too late: the lease was lost, and with it the group is another's.
+                if not isinstance(plain(error), LeaseError):
+                    raise
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """Score groups in shared passes, with the weights loaded now."""
@@ -182,8 +186,7 @@ class Scorer:
             temperature=self._config.generation.temperature,
         )
 
-    def _follow_weights(self) -> None:
-        turn = self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
+    def _follow_weights(self, turn: Any) -> None:
         if ray.get(turn, timeout=CALL_TIMEOUT_S) is None:
             return
         try:
