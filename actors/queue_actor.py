@@ -26,7 +26,7 @@ from pgpo_async.actors.queue_types import (
     QueueStats,
     Reservation,
 )
-from pgpo_async.actors.ray_store import RayStore
+from pgpo_async.actors.ray_store import INLINE_BYTES, RayStore
 from pgpo_async.actors.replay_queue import ReplayQueue
 from pgpo_async.actors.waiting import Changes
 from pgpo_async.config.schema import RunConfig
@@ -57,7 +57,7 @@ class QueueActor:
         self._queue = ReplayQueue(
             admission=admission,
             source=self._prefetch,
-            store=RayStore() if store is None else store,
+            store=RayStore(INLINE_BYTES) if store is None else store,
             max_lag=config.max_lag,
             config=config.queue,
             group_filter=config.algorithm.filter,

@@ -95,7 +95,7 @@ class Reservation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
-    """A group lent out. `ref` is the queue's object (the payload is `contracts.arrow` bytes)."""
+    """A group lent out. `ref` is the queue's object, or a small payload itself (`contracts.arrow` bytes)."""
 
     group_id: str
     ref: Any

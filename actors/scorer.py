@@ -17,6 +17,7 @@ import torch
 
 from pgpo_async.actors.call_parts import in_parts
 from pgpo_async.actors.mismatch import MismatchMeter
+from pgpo_async.actors.ray_store import fetch
 from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.stager import Stager
 from pgpo_async.actors.staging import NodeStaging
@@ -118,7 +119,7 @@ class Scorer:
 
     def _score_leases(self, leases: Sequence[Any]) -> list[Any]:
         """Score and hand in; returns the calls that do the latter."""
-        payloads = ray.get([lease.ref for lease in leases], timeout=CALL_TIMEOUT_S)
+        payloads = fetch([lease.ref for lease in leases], CALL_TIMEOUT_S)
         groups = [_unscored(decode(payload)) for payload in payloads]
         began = self._busy.total_s
         with self._busy.working(), self._spans.span("score", groups=len(groups)):

@@ -207,7 +207,7 @@ class LearnerWorker:
     def _fetch(self, payloads: Sequence[Any]) -> list[bytes]:
         refs = [item for item in payloads if isinstance(item, ray.ObjectRef)]
         try:
-            values = iter(ray.get(refs, timeout=self._timeout_s))
+            values = iter(ray.get(refs, timeout=self._timeout_s) if refs else ())
         except ray.exceptions.GetTimeoutError as error:
             raise WaitTimeout(f"{len(refs)} groups from the queue", self._timeout_s) from error
         return [next(values) if isinstance(item, ray.ObjectRef) else item for item in payloads]

@@ -14,6 +14,7 @@ import numpy as np
 import ray
 
 from pgpo_async.actors.call_parts import in_parts
+from pgpo_async.actors.ray_store import fetch
 from pgpo_async.contracts import (
     GroupHeader,
     Prompt,
@@ -74,7 +75,7 @@ class OwnJourney:
         while num_groups:
             wanted = min(num_groups, self.in_flight)
             (leases,) = _answers([self.queue.lease_for_scoring.remote(_SCORER, wanted, WAIT_S)])
-            _answers([lease.ref for lease in leases])
+            fetch([lease.ref for lease in leases], WAIT_S)
             _answers([self._commit_scores(lease.group_id) for lease in leases])
             num_groups -= len(leases)
 
@@ -82,7 +83,7 @@ class OwnJourney:
         """Lease a batch, fetch it, acknowledge it."""
         for version, size in enumerate(_rounds(num_groups, self.in_flight)):
             (leases,) = _answers([self.queue.lease_batch.remote(_LEARNER, version, size, WAIT_S)])
-            _answers([lease.ref for lease in leases])
+            fetch([lease.ref for lease in leases], WAIT_S)
             _answers([self.queue.finish_step.remote([lease.group_id for lease in leases], _LEARNER)])
 
     def _commit(self, group_id: str) -> Any:
