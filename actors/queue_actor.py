@@ -30,7 +30,7 @@ from pgpo_async.actors.ray_store import INLINE_BYTES, RayStore
 from pgpo_async.actors.replay_queue import ReplayQueue
 from pgpo_async.actors.waiting import Changes
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import Accounting, GroupHeader
+from pgpo_async.contracts import Accounting, GroupHeader, LeaseError
 
 TICK_S = 1.0
 PREFETCH_DEPTH = 16
@@ -143,6 +143,14 @@ class QueueActor:
         """Bring a scored group; its payload may come in parts (`call_parts.in_parts`)."""
         whole = b"".join((payload, *more))
         return self._change(lambda: self._queue.commit_scores(group_id, holder, whole, header))
+
+    async def commit_several_scores(self, holder: str, payloads: Mapping[str, bytes]) -> None:
+        """Bring scored groups by their ids in one message; those whose lease was lost are passed over."""
+        for group_id, payload in payloads.items():
+            try:
+                self._change(lambda: self._queue.commit_scores(group_id, holder, payload))  # noqa: B023
+            except LeaseError as error:
+                logger.warning("%s: scores of group %s came too late: %s", holder, group_id, error)
 
     async def abandon(self, group_ids: Sequence[str], holder: str) -> None:
         """Return groups leased for scoring or training."""

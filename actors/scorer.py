@@ -17,7 +17,7 @@ import torch
 
 from pgpo_async.actors.call_parts import in_parts
 from pgpo_async.actors.mismatch import MismatchMeter
-from pgpo_async.actors.ray_store import fetch
+from pgpo_async.actors.ray_store import INLINE_BYTES, fetch
 from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.stager import Stager
 from pgpo_async.actors.staging import NodeStaging
@@ -130,9 +130,7 @@ class Scorer:
                 outcomes = [self._score_alone(group) for group in groups]
         self._group_times.add((self._busy.total_s - began) / len(groups))
         self._num_groups += len(leases)
-        return [
-            self._hand_in(lease.group_id, outcome) for lease, outcome in zip(leases, outcomes, strict=True)
-        ]
+        return self._hand_in([lease.group_id for lease in leases], outcomes)
 
     def _score_alone(self, group: RolloutGroup) -> ScoredGroup | Exception:
         try:
@@ -140,12 +138,21 @@ class Scorer:
         except (ValueError, RuntimeError) as error:
             return error
 
-    def _hand_in(self, group_id: str, outcome: ScoredGroup | Exception) -> Any:
-        if isinstance(outcome, Exception):
-            reason, text = "score_error", f"{type(outcome).__name__}: {outcome}"
-            return self._queue.quarantine.remote(group_id, self._name, reason, text)
-        payload, *more = in_parts(encode(outcome))
-        return self._queue.commit_scores.remote(group_id, self._name, payload, None, *more)
+    def _hand_in(self, group_ids: Sequence[str], outcomes: Sequence[ScoredGroup | Exception]) -> list[Any]:
+        calls: list[Any] = []
+        small: dict[str, bytes] = {}
+        for group_id, outcome in zip(group_ids, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                reason, text = "score_error", f"{type(outcome).__name__}: {outcome}"
+                calls.append(self._queue.quarantine.remote(group_id, self._name, reason, text))
+            elif len(whole := encode(outcome)) <= INLINE_BYTES:
+                small[group_id] = whole
+            else:
+                payload, *more = in_parts(whole)
+                calls.append(self._queue.commit_scores.remote(group_id, self._name, payload, None, *more))
+        if small:
+            calls.append(self._queue.commit_several_scores.remote(self._name, small))
+        return calls
 
     def _settle(self, handed_in: Sequence[Any]) -> None:
         for call in handed_in:

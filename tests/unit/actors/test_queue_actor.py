@@ -156,6 +156,49 @@ def test_a_payload_in_parts_is_stored_whole(make_bench):
     run(scenario())
 
 
+def test_scores_of_several_groups_come_in_one_message_and_a_lost_lease_spoils_only_its_own(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        ids = [(await one(actor, "gen")).group_id for _ in range(2)]
+        for group_id in ids:
+            await actor.commit(group_id, "gen", b"generated", bench.header(group_id))
+        await actor.lease_for_scoring("scorer", 2, 5.0)
+        await actor.abandon([ids[0]], "scorer")
+        await actor.commit_several_scores("scorer", {ids[0]: b"late", ids[1]: b"scored"})
+        depth = (await actor.stats()).depth
+        assert (depth["generated"], depth["scored"]) == (1, 1)
+        assert b"late" not in bench.store.values()
+        await actor.close()
+
+    run(scenario())
+
+
+def test_a_scorer_lingers_for_a_fuller_pass_only_while_the_learner_is_at_work(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        ids = [(await one(actor, "gen")).group_id for _ in range(2)]
+        for group_id in ids:
+            await actor.commit(group_id, "gen", b"generated", bench.header(group_id))
+        began_s = time.monotonic()
+        assert len(await actor.lease_for_scoring("scorer", 8, 5.0, 4.0)) == 2, "the learner waits for both"
+        await actor.commit_several_scores("scorer", dict.fromkeys(ids, b"scored"))
+        assert len(await actor.lease_batch("learner", 0, 2, 5.0)) == 2
+        assert await actor.lease_for_scoring("scorer", 8, 0.0, 0.2) == []
+        assert time.monotonic() - began_s < 2.0
+        lingering = asyncio.create_task(actor.lease_for_scoring("scorer", 8, 5.0, 10.0))
+        await actor.finish_step(ids, "learner")
+        again = (await one(actor, "gen")).group_id
+        await actor.commit(again, "gen", b"generated", bench.header(again, version=1))
+        assert len(await asyncio.wait_for(lingering, 5.0)) == 1, "it waits no longer than the learner's step"
+        await actor.close()
+
+    run(scenario())
+
+
 def test_reading_ahead_wakes_nobody_unless_a_prompt_was_asked_for_in_vain():
     calls, slow = [], SlowSource(delay_s=0.02)
     prefetch = PromptPrefetch(slow, 4, lambda: calls.append(len(slow.asked)))
