@@ -44,9 +44,13 @@ class LearnerGroup:
         self._timeout_s = config.learner.step_timeout_s
         self._pair_cost = 0.0
 
-    def train_step(self, leases: Sequence[LeasedGroup], step: int) -> dict[str, float]:
+    def train_step(
+        self, leases: Sequence[LeasedGroup], step: int, meanwhile: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
         """One optimizer step on some groups, the `step`-th counted from 0.
 
+        `meanwhile` is called once all ranks are at work; what it raises is passed on, and the step is not
+        waited for.
         Returns metrics over all ranks (`LearnerWorker.train_step`); seconds are the slowest rank's.
 
         Raises ValueError without groups; LeaseError, with nothing changed, if a rank could not get or read
@@ -55,7 +59,8 @@ class LearnerGroup:
         self._require_alive()
         if not leases:
             raise ValueError("leases must hold at least one group, got none")
-        return _combined(self._call(f"step {step}", "train_step", self._shares(leases, step), LeaseError))
+        shares = self._shares(leases, step)
+        return _combined(self._call(f"step {step}", "train_step", shares, LeaseError, meanwhile))
 
     def prepare(self, leases: Sequence[LeasedGroup], step: int) -> None:
         """Let the ranks read the groups of a step to come, beside the one that runs. From any thread.
@@ -150,8 +155,9 @@ class LearnerGroup:
         method: str,
         arguments: Sequence[tuple[Any, ...]],
         harmless: type[Exception] | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> list[Any]:
-        """Call all ranks and wait for all, first failure first; results by rank.
+        """Call all ranks, do `meanwhile`, wait for all, first failure first; results by rank.
 
         A `harmless` error leaves the ranks as they were, provided that all of them ended the call.
         """
@@ -161,6 +167,7 @@ class LearnerGroup:
             for worker, args in zip(self._workers, arguments, strict=True)
         ]
         waiting, deadline_s = list(refs), time.monotonic() + self._timeout_s
+        meanwhile()
         while waiting:
             done, waiting = ray.wait(waiting, timeout=max(0.0, deadline_s - time.monotonic()))
             if not done:

@@ -16,26 +16,23 @@
 The loop itself waits for one thing only: the next batch. It never waits for a receiver of weights.
 """
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 
-from pgpo_async.actors.queue_types import QueueLook
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import LeaseError, StageFailed, WaitTimeout
+from pgpo_async.contracts import LeaseError, PgpoError, StageFailed, WaitTimeout
 from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.progress import Progress
-from pgpo_async.metrics.step_record import StepRecord
 from pgpo_async.orchestration.batch_ahead import BatchAhead
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
-from pgpo_async.orchestration.run_health import RunHealth
+from pgpo_async.orchestration.step_books import FinishedStep, StepBooks
 from pgpo_async.orchestration.tracing import Tracing
 
 HOLDER = "learner"
@@ -81,7 +78,6 @@ class RunLoop:
         self._folder = folder
         self._progress = progress
         self._should_stop = should_stop
-        self._tracing = tracing
         self._spans = tracing.spans
         self.steps_done = 0
         self.train_s = 0.0
@@ -90,7 +86,7 @@ class RunLoop:
         self.step_durations = Durations()
         self._num_unreadable = 0
         self._ahead = BatchAhead(cluster.queue, cluster.learner, HOLDER, config.train.groups_per_step)
-        self._health = RunHealth(config)
+        self._books = StepBooks(config, cluster, folder, progress, tracing)
 
     def run(self) -> None:
         """Run the loop. Raises StageFailed, WaitTimeout; the caller stops the cluster either way."""
@@ -100,8 +96,12 @@ class RunLoop:
             with keep_leases(self._cluster.queue, self._config.queue.lease_timeout_s / 4):
                 while self.steps_done < self._config.train.num_steps and not self._should_stop():
                     self._step()
+                self._books.settle()
         finally:
             self.train_s = time.monotonic() - began
+            # However the run ends, its last step is in the books if that can be done.
+            with suppress(PgpoError, ray.exceptions.RayError):
+                self._books.settle()
             self._ahead.give_back(POLL_S + CALL_TIMEOUT_S)
             self._cluster.stop_loops()
 
@@ -112,27 +112,40 @@ class RunLoop:
         learning = time.monotonic()
         waited_s = learning - began
         self.learner_wait_s += waited_s
-        if self.steps_done + 1 < self._config.train.num_steps:
-            self._ahead.begin(self.steps_done + 1, POLL_S)
         try:
             with self._spans.span("train", step=self.steps_done):
-                metrics = self._learner.train_step(leases, step=self.steps_done)
+                metrics = self._learner.train_step(
+                    leases, step=self.steps_done, meanwhile=lambda: self._beside(self.steps_done + 1)
+                )
         except LeaseError as error:
             self._put_back(leases, error)
             return
         self._num_unreadable = 0
         # The queue counts the batch while the weights are handed over.
-        finishing = self._cluster.queue.finish_step.remote([lease.group_id for lease in leases], HOLDER)
+        look = self._cluster.queue.finish_step.remote([lease.group_id for lease in leases], HOLDER)
         self.steps_done += 1
         with self._spans.span("hand over weights", version=self.steps_done):
             metrics |= self._learner.publish(version=self.steps_done)
-        look = self._noted(self._call(finishing))
-        busy_s = time.monotonic() - learning
-        self.learn_busy_s += busy_s
-        self.step_durations.add(busy_s)
-        self._record(look, leases, metrics, time.monotonic() - began, waited_s)
-        self._tracing.step_done(self.steps_done, self._cluster)
+        ended = time.monotonic()
+        self.learn_busy_s += ended - learning
+        self.step_durations.add(ended - learning)
+        self._books.note(
+            FinishedStep(
+                number=self.steps_done,
+                look=look,
+                leases=leases,
+                learner=metrics,
+                waited_s=waited_s,
+                step_s=ended - began,
+            )
+        )
         self._save_if_due()
+
+    def _beside(self, next_step: int) -> None:
+        """Do what can be done while the ranks work."""
+        if next_step < self._config.train.num_steps:
+            self._ahead.begin(next_step, POLL_S)
+        self._books.settle()
 
     def _put_back(self, leases: Sequence[Any], error: LeaseError) -> None:
         """Return a batch that could not be read; a few in a row end the run."""
@@ -150,55 +163,21 @@ class RunLoop:
             call = self._ahead.call() or self._cluster.queue.lease_batch.remote(
                 HOLDER, self.steps_done, train.groups_per_step, POLL_S
             )
-            done, leases = self._cluster.wait(call, POLL_S + CALL_TIMEOUT_S)
+            done, leases = self._cluster.wait(call, 0.0)
+            if not done:
+                self._books.settle()
+                done, leases = self._cluster.wait(call, POLL_S + CALL_TIMEOUT_S)
             if not done:
                 raise StageFailed("the replay queue does not answer", role="queue")
             if leases:
                 self._ahead.wait_prepared()
                 return list(leases)
-            waited_s = time.monotonic() - began
-            stats = self._noted(self._call(self._cluster.queue.look.remote())).stats
-            self._health.check(stats.accounting)
-            state = stats.summary()
+            waited_s, state = time.monotonic() - began, self._books.look()
             if waited_s > train.batch_timeout_s:
                 raise WaitTimeout(f"a batch of {train.groups_per_step} scored groups", waited_s, state)
             self._progress.waiting(
                 f"a batch of {train.groups_per_step} groups since {waited_s:.0f} s; {state}"
             )
-
-    def _noted(self, look: QueueLook) -> QueueLook:
-        """Write what was quarantined into the run folder."""
-        for record in look.quarantined:
-            self._folder.log_quarantine(dataclasses.asdict(record))
-        return look
-
-    def _record(
-        self,
-        look: QueueLook,
-        leases: Sequence[Any],
-        metrics: dict[str, float],
-        step_s: float,
-        waited_s: float,
-    ) -> None:
-        accounting, generated = look.stats.accounting, dict(look.generated)
-        shares, warning = self._health.step_done(self.steps_done, accounting, generated, metrics)
-        lags = [self.steps_done - 1 - lease.header.oldest_version for lease in leases]
-        record = StepRecord(
-            step=self.steps_done,
-            reward=generated.get("reward", float("nan")),
-            accuracy=generated.get("accuracy", float("nan")),
-            lag_mean=sum(lags) / len(lags),
-            lag_max=max(lags),
-            step_s=step_s,
-            learner_wait_s=waited_s,
-            learner=metrics,
-            queue=generated | shares,
-            time_s=time.time(),
-        )
-        self._folder.log_step(record.as_json())
-        self._progress.step(record)
-        if warning is not None:
-            self._progress.phase(f"warning: {warning}")
 
     def _save_if_due(self) -> None:
         every = self._config.train.save_every

@@ -1,0 +1,94 @@
+"""The books of a finished step, written while the next one runs: metrics, quarantine, progress, trace.
+
+Owns at most one step that is done but not yet booked, and the run's health, which reads the books. Used by
+`run_loop`, from one thread.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+
+from pgpo_async.actors.queue_types import QueueLook
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.metrics.progress import Progress
+from pgpo_async.metrics.step_record import StepRecord
+from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.run_health import RunHealth
+from pgpo_async.orchestration.tracing import Tracing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedStep:
+    """The `number`-th step, from 1. `look` is the queue's answer to come; times in seconds."""
+
+    number: int
+    look: Any
+    leases: Sequence[Any]
+    learner: Mapping[str, float]
+    waited_s: float
+    step_s: float
+    ended_s: float = field(default_factory=time.time)
+
+
+class StepBooks:
+    """`note` a step when it ends, `settle` when there is time."""
+
+    def __init__(
+        self, config: RunConfig, cluster: Cluster, folder: RunFolder, progress: Progress, tracing: Tracing
+    ) -> None:
+        self._cluster = cluster
+        self._folder = folder
+        self._progress = progress
+        self._tracing = tracing
+        self._health = RunHealth(config)
+        self._open: FinishedStep | None = None
+
+    def note(self, step: FinishedStep) -> None:
+        """Keep a step to be booked; the one before has been."""
+        assert self._open is None, "settle first"
+        self._open = step
+
+    def settle(self) -> None:
+        """Book what is open. Raises StageFailed where going on would teach nothing."""
+        if self._open is None:
+            return
+        step, self._open = self._open, None
+        look = self._noted(ray.get(step.look, timeout=CALL_TIMEOUT_S))
+        generated = dict(look.generated)
+        shares, warning = self._health.step_done(step.number, look.stats.accounting, generated, step.learner)
+        lags = [step.number - 1 - lease.header.oldest_version for lease in step.leases]
+        record = StepRecord(
+            step=step.number,
+            reward=generated.get("reward", float("nan")),
+            accuracy=generated.get("accuracy", float("nan")),
+            lag_mean=sum(lags) / len(lags),
+            lag_max=max(lags),
+            step_s=step.step_s,
+            learner_wait_s=step.waited_s,
+            learner=step.learner,
+            queue=generated | shares,
+            time_s=step.ended_s,
+        )
+        self._folder.log_step(record.as_json())
+        self._progress.step(record)
+        if warning is not None:
+            self._progress.phase(f"warning: {warning}")
+        self._tracing.step_done(step.number, self._cluster)
+
+    def look(self) -> str:
+        """Look at the queue between steps; return its state in a line. Raises StageFailed as `settle`."""
+        look: QueueLook = ray.get(self._cluster.queue.look.remote(), timeout=CALL_TIMEOUT_S)
+        stats = self._noted(look).stats
+        self._health.check(stats.accounting)
+        return stats.summary()
+
+    def _noted(self, look: QueueLook) -> QueueLook:
+        """Write what was quarantined into the run folder."""
+        for record in look.quarantined:
+            self._folder.log_quarantine(dataclasses.asdict(record))
+        return look
