@@ -6,7 +6,7 @@ A thin shell over `weight_store`. Receivers pull, and nobody waits for a receive
 from collections.abc import Sequence
 
 from pgpo_async.actors.queue_types import ObjectStore
-from pgpo_async.actors.ray_store import RayStore
+from pgpo_async.actors.ray_store import INLINE_BYTES, RayStore
 from pgpo_async.actors.update_turns import UpdateTurns
 from pgpo_async.actors.waiting import Changes
 from pgpo_async.actors.weight_store import WeightStore
@@ -18,7 +18,7 @@ class StoreActor:
     """See `WeightStore`; refs leave inside routes' lists, so that Ray hands them on unresolved."""
 
     def __init__(self, weights: WeightsConfig, *, store: ObjectStore | None = None) -> None:
-        self._weights = WeightStore(weights.keep_versions, RayStore() if store is None else store)
+        self._weights = WeightStore(weights.keep_versions, RayStore(INLINE_BYTES) if store is None else store)
         self._turns = UpdateTurns(weights.update_share, weights.turn_s)
         self._changes = Changes()
 
@@ -35,6 +35,10 @@ class StoreActor:
     async def latest(self) -> int | None:
         """Return the newest version, None before the first."""
         return self._weights.latest
+
+    async def wait_newer(self, than: int, timeout_s: float) -> int | None:
+        """Wait for a version above `than` and return the newest; None at the timeout."""
+        return await self._changes.until(lambda: self._newer(than), timeout_s)
 
     async def wait_turn(self, name: str, role: str, than: int, timeout_s: float) -> int | None:
         """Wait for a version above `than`, which the caller serves, and for its turn to load it.

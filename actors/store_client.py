@@ -11,6 +11,7 @@ import ray
 
 from pgpo_async.actors import node_weights
 from pgpo_async.actors.node_weights import Pulled
+from pgpo_async.actors.ray_store import fetch
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.config.pipeline import WeightsConfig
 from pgpo_async.contracts import BucketPayload, WeightError, WeightManifest, WeightVersion
@@ -29,8 +30,7 @@ def stage_newest(store: Any, staging: NodeStaging, weights: WeightsConfig, than:
         return found
 
     def get(refs: list[object]) -> list[bytes]:
-        objects: list[bytes] = ray.get(refs, timeout=timeout_s)
-        return objects
+        return fetch(refs, timeout_s)
 
     return node_weights.stage_newest(pull, get, staging, weights.keep_versions)
 

@@ -1,9 +1,9 @@
-"""Keeps one engine on the newest weights: takes turns with the other generators, stages, loads, tries again.
+"""Keeps one engine on the newest weights: stages them, takes turns with the other generators to load them.
 
-Owns when a version is loaded and what a failure means. One that shows before the engine is touched is tried
-again in the next turn (`stager`); one inside the engine leaves a mixture of weights, and one that never ends
-is no better: they are raised, end the generator, and `orchestration` replaces it. The learner knows nothing
-of all this.
+Owns when a version is loaded and what a failure means. Staging costs the engine nothing, so it happens before
+the turn. A failure that shows before the engine is touched is tried again (`stager`); one inside the engine
+leaves a mixture of weights, and one that never ends is no better: they are raised, end the generator, and
+`orchestration` replaces it. The learner knows nothing of all this.
 """
 
 import asyncio
@@ -50,23 +50,31 @@ class WeightFollower:
     async def follow(self) -> None:
         """Load each newer version in turn, until cancelled. Raises what the engine cannot survive."""
         while True:
-            newest = await self._store.wait_turn.remote(self._name, "generator", self._engine.version, POLL_S)
-            if newest is None:
+            if await self._store.wait_newer.remote(self._engine.version, POLL_S) is None:
+                continue
+            async with self._loading:
+                staged = await self._staged()
+            if staged is not None:
+                with self._staging.reading(Path(staged.folder)):
+                    await self._load_in_turn(staged)
+
+    async def _load_in_turn(self, staged: WeightVersion) -> None:
+        while self._engine.version < staged.version:
+            version = self._engine.version
+            if await self._store.wait_turn.remote(self._name, "generator", version, POLL_S) is None:
                 continue
             try:
-                await self.load_newest()
+                async with self._loading:
+                    await self._load(staged)
             finally:
                 self._store.end_turn.remote(self._name, self._engine.version)
 
     async def load_newest(self) -> None:
-        """Load the newest version, if there is one that is newer, now."""
+        """Load the newest version, if there is one that is newer, now and out of turn."""
         async with self._loading:
             staged = await self._staged()
-            if staged is None:
-                return
-            with self._staging.reading(Path(staged.folder)):
-                await self._before_update()
-                with self._spans.span("update pause", version=staged.version):
+            if staged is not None:
+                with self._staging.reading(Path(staged.folder)):
                     await self._load(staged)
 
     async def _staged(self) -> WeightVersion | None:
@@ -74,6 +82,13 @@ class WeightFollower:
             return await asyncio.to_thread(self._stager.stage, self._engine.version)
 
     async def _load(self, staged: WeightVersion) -> None:
+        if self._engine.version >= staged.version:  # loaded out of turn meanwhile
+            return
+        await self._before_update()
+        with self._spans.span("update pause", version=staged.version):
+            await self._load_in_time(staged)
+
+    async def _load_in_time(self, staged: WeightVersion) -> None:
         timeout_s = self._weights.load_timeout_s
         try:
             pause_s = await asyncio.wait_for(
@@ -98,6 +113,6 @@ class WeightFollower:
         return True
 
     async def stop(self, following: asyncio.Task[None]) -> None:
-        """End `follow`, but not in the middle of an update: half of the new weights are of no more use."""
+        """End `follow`, but not in the middle of staging or loading: half a version is of no use."""
         async with self._loading:
             following.cancel()
