@@ -78,6 +78,12 @@ def steps_to(run: RunCurves, accuracy: float) -> float | None:
     return next((float(step) for step, value in run.smoothed_accuracy() if value >= accuracy), None)
 
 
+def seconds_to(run: RunCurves, accuracy: float) -> float | None:
+    """Return the seconds of training until the step of `steps_to` had ended; None if it never did."""
+    step = steps_to(run, accuracy)
+    return None if step is None else run.elapsed_s().get(int(step))
+
+
 FIGURES = (
     Figure(
         key="accuracy_before",
@@ -156,4 +162,4 @@ FIGURES = (
         of_run=_at_end("learner/dependency_mean"),
     ),
 )
-"""In the order of the table. `steps_to` needs an accuracy that the results choose."""
+"""In the order of the table. `steps_to` and `seconds_to` need an accuracy that the results choose."""

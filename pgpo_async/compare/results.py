@@ -3,11 +3,11 @@
 Owns what may be averaged: runs that finished, the others are named. Called by `report`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgpo_async.compare.curves import Estimate, RunCurves, estimate
-from pgpo_async.compare.figures import FIGURES, steps_to
+from pgpo_async.compare.figures import FIGURES, seconds_to, steps_to
 from pgpo_async.config import CompareConfig
 
 
@@ -37,6 +37,7 @@ class MethodResults:
     figures: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
     steps_to_target: Reached | None
+    seconds_to_target: Reached | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +58,11 @@ class Results:
         return self.methods[0].method
 
 
-def results_of(
-    compare: CompareConfig, runs: Sequence[RunCurves], target_accuracy: float | None = None
-) -> Results:
+def results_of(compare: CompareConfig, runs: Sequence[RunCurves]) -> Results:
     """Return the comparison's results; a planned run that `runs` lacks is missing.
 
-    `target_accuracy`: of the steps that a method needs to reach it; by default the training accuracy over
-    the last quarter of the first method's steps, mean over its seeds. Raises ValueError for a run that was
+    The target is `compare.target_accuracy`; by default the training accuracy over the last quarter of the
+    first method's steps, mean over its seeds. Raises ValueError for a run that was
     not planned, or is there twice.
     """
     by_name = _by_name(compare, runs)
@@ -74,7 +73,7 @@ def results_of(
     finished = {method: [run for run in runs if run.finished] for method, runs in planned.items()}
     figures = {method: _figures(runs) for method, runs in finished.items()}
     first = next(iter(compare.methods))
-    target = target_accuracy
+    target = compare.target_accuracy
     if target is None and "accuracy_end" in figures[first]:
         target = figures[first]["accuracy_end"].mean
     return Results(
@@ -87,13 +86,14 @@ def results_of(
                 runs=tuple(finished[method]),
                 figures=figures[method],
                 differences=_differences(finished[method], finished[first]) if method != first else {},
-                steps_to_target=None if target is None else _reached(finished[method], target),
+                steps_to_target=_reached(finished[method], steps_to, target),
+                seconds_to_target=_reached(finished[method], seconds_to, target),
             )
             for method in compare.methods
         ),
         unfinished=tuple(run for runs in planned.values() for run in runs if not run.finished),
         target_accuracy=target,
-        target_given=target_accuracy is not None,
+        target_given=compare.target_accuracy is not None,
     )
 
 
@@ -136,10 +136,16 @@ def _differences(runs: Sequence[RunCurves], first: Sequence[RunCurves]) -> dict[
     return found
 
 
-def _reached(runs: Sequence[RunCurves], target: float) -> Reached:
-    steps = [step for run in runs if (step := steps_to(run, target)) is not None]
+def _reached(
+    runs: Sequence[RunCurves],
+    when: Callable[[RunCurves, float], float | None],
+    target: float | None,
+) -> Reached | None:
+    if target is None:
+        return None
+    found = [at for run in runs if (at := when(run, target)) is not None]
     return Reached(
-        estimate=estimate(steps) if len(steps) == len(runs) else None,
-        num_reached=len(steps),
+        estimate=estimate(found) if len(found) == len(runs) else None,
+        num_reached=len(found),
         num_runs=len(runs),
     )

@@ -29,7 +29,8 @@ def rows(results: Results) -> list[Row]:
     return [
         ("runs finished", *(f"{len(method.runs)} of {method.num_planned}" for method in methods)),
         *((figure.label, *(_cell(method, figure) for method in methods)) for figure in FIGURES),
-        (_target_label(results), *(_reached(method.steps_to_target) for method in methods)),
+        (_target_label("steps", results), *(_reached(method.steps_to_target) for method in methods)),
+        (_target_label("seconds", results), *(_reached(method.seconds_to_target) for method in methods)),
         *(
             (f"less {results.first}: {figure.label}", *(_difference(results, m, figure) for m in methods))
             for figure in FIGURES
@@ -56,8 +57,8 @@ def notes(results: Results) -> list[str]:
     if results.target_accuracy is not None:
         whose = "as asked" if results.target_given else f"what {results.first} has in its last quarter"
         lines.append(
-            f"Steps to {results.target_accuracy:.3f} ({whose}): the first step at which the running mean of "
-            f"{SMOOTHED_STEPS} steps of training accuracy is there."
+            f"Steps and seconds to {results.target_accuracy:.3f} ({whose}): the first step at which "
+            f"the running mean of {SMOOTHED_STEPS} steps of training accuracy is there."
         )
     return lines
 
@@ -108,6 +109,7 @@ def as_json(results: Results, compare: CompareConfig, versions: Mapping[str, str
                 "figures": _estimates(method.figures, [figure.key for figure in FIGURES]),
                 f"less_{results.first}": _estimates(method.differences, [f.key for f in FIGURES if f.paired]),
                 "steps_to_target": asdict(method.steps_to_target) if method.steps_to_target else None,
+                "seconds_to_target": asdict(method.seconds_to_target) if method.seconds_to_target else None,
                 "runs": [_run(run) for run in (*method.runs, *unfinished.get(method.method, ()))],
             }
             for method in results.methods
@@ -151,9 +153,9 @@ def _number(found: Estimate, form: str) -> str:
     return f"{found.mean:{form}} ± {found.standard_error:{form.removeprefix('+')}}"
 
 
-def _target_label(results: Results) -> str:
+def _target_label(unit: str, results: Results) -> str:
     target = results.target_accuracy
-    return "steps to the target accuracy" if target is None else f"steps to training accuracy {target:.3f}"
+    return f"{unit} to " + ("the target accuracy" if target is None else f"training accuracy {target:.3f}")
 
 
 def _reached(reached: Reached | None) -> str:

@@ -41,6 +41,8 @@ class CompareConfig(Section):
     """What every run sets other than `base` says: dotted keys or nested sections, dotted once loaded."""
     methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """What each method sets beyond that, by the method's name; the first is what others are compared with."""
+    target_accuracy: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Training accuracy to which each method's steps and seconds are told; None: what the first ends with."""
     output_dir: str = "runs"
     """The comparison's folder is made in it."""
 

@@ -23,6 +23,7 @@ from support.learner_probe import (
     MODEL,
     ONE_PASS,
     SMALL_PASSES,
+    WriteTo,
     as_leases,
     ask_ranks,
     learner_config,
@@ -130,12 +131,33 @@ def reference(cluster, batches, tmp_path_factory):
     group.kill()
 
 
+class Pair:
+    """Two ranks, made once: starting them takes longer than a test, and another run can go on with them."""
+
+    def __init__(self):
+        self.group = None
+
+    def begin(self, config, folder):
+        if self.group is None or not self.group._workers:
+            self.group = start_ranks(config, folder)
+        else:
+            self.group.renew(config, WriteTo(str(folder)))
+        return self.group
+
+
+@pytest.fixture(scope="module")
+def pair(cluster):
+    pair = Pair()
+    yield pair
+    if pair.group is not None:
+        pair.group.shutdown()
+
+
 @pytest.fixture(scope="module", params=[1, 2, 3], ids=["zero1", "zero2", "zero3"])
-def two_ranks(request, cluster, batches, tmp_path_factory):
+def two_ranks(request, pair, batches, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
-    group = start_ranks(learner_config(2, request.param), folder)
-    yield _run(group, batches, folder, small_passes=True, with_nan=True), group
-    group.shutdown()
+    group = pair.begin(learner_config(2, request.param), folder)
+    return _run(group, batches, folder, small_passes=True, with_nan=True), group
 
 
 def _assert_close(found, expected, *, relative=1e-5):
@@ -213,20 +235,6 @@ def test_a_group_that_cannot_be_read_drops_the_step_and_leaves_the_ranks_working
         group.train_step(leases, 3)
     after = ask_ranks(group, "weights")
     assert all(torch.equal(after[name], value) for name, value in before.items())
-
-
-def test_an_image_that_breaks_in_the_step_ends_it_on_all_ranks_with_the_reason(cluster, batches, tmp_path):
-    group = start_ranks(learner_config(2, 1), tmp_path)
-    torn = _with_image(batches[0][0], batches[0][0].group.prompt.images[0][:-40])
-    with pytest.raises(StageFailed, match="must be decodable"):
-        group.train_step(as_leases([torn, *batches[0][1:]]), 0)
-
-
-def _with_image(scored, image):
-    """A group whose image has a good header: only the decoding, in the step, finds it torn."""
-    prompt = replace(scored.group.prompt, images=(image,))
-    fields = {name: getattr(scored, name) for name in ScoredGroup.__slots__}
-    return ScoredGroup(**{**fields, "group": replace(scored.group, prompt=prompt)})
 
 
 def test_a_version_that_is_not_new_is_refused_and_the_ranks_live_on(two_ranks):
@@ -320,3 +328,17 @@ def test_a_stopped_rank_fails_the_step_after_its_time_limit(reference, batches):
     assert time.monotonic() - started_s < 10
     assert failure.value.role == "learner"
     assert _gone([pid])
+
+
+def test_an_image_that_breaks_in_the_step_ends_it_on_all_ranks_with_the_reason(pair, batches, tmp_path):
+    group = pair.begin(learner_config(2, 1), tmp_path)
+    torn = _with_image(batches[0][0], batches[0][0].group.prompt.images[0][:-40])
+    with pytest.raises(StageFailed, match="must be decodable"):
+        group.train_step(as_leases([torn, *batches[0][1:]]), 0)
+
+
+def _with_image(scored, image):
+    """A group whose image has a good header: only the decoding, in the step, finds it torn."""
+    prompt = replace(scored.group.prompt, images=(image,))
+    fields = {name: getattr(scored, name) for name in ScoredGroup.__slots__}
+    return ScoredGroup(**{**fields, "group": replace(scored.group, prompt=prompt)})

@@ -3,7 +3,7 @@
 import pytest
 
 from pgpo_async.compare.curves import RunCurves
-from pgpo_async.compare.figures import FIGURES, geometric_mean, steps_to
+from pgpo_async.compare.figures import FIGURES, geometric_mean, seconds_to, steps_to
 from pgpo_async.compare.results import results_of
 
 
@@ -40,6 +40,8 @@ def test_the_target_is_reached_by_the_smoothed_accuracy_not_by_one_lucky_step(ma
     run = make_run("grpo", 0)  # its smoothed accuracy ends with 0.1, .15, .2, .25, .3, .4, .5, .6
     assert steps_to(run, 0.395) == 6.0
     assert steps_to(run, 0.7) is None
+    assert seconds_to(run, 0.395) == pytest.approx(12.0)
+    assert seconds_to(run, 0.7) is None
 
 
 def test_means_and_standard_errors_are_over_seeds(compare, runs):
@@ -84,7 +86,7 @@ def test_a_planned_run_that_is_not_given_is_missing(compare, runs):
 def test_the_target_is_what_the_first_method_ends_with_or_what_was_asked(compare, runs):
     results = results_of(compare, runs)
     assert results.target_accuracy == pytest.approx(0.75)
-    asked = results_of(compare, runs, target_accuracy=0.595)
+    asked = results_of(compare.model_copy(update={"target_accuracy": 0.595}), runs)
     grpo, pgpo = (method.steps_to_target for method in asked.methods)
     assert grpo.estimate.mean == 8.0
     assert pgpo.estimate.mean == 7.0
@@ -93,7 +95,8 @@ def test_the_target_is_what_the_first_method_ends_with_or_what_was_asked(compare
 
 def test_steps_to_a_target_that_a_seed_misses_have_no_mean(compare, make_run):
     runs = [make_run("grpo", 0, start=0.9), make_run("grpo", 1, start=0.0)]
-    reached = results_of(compare, runs, target_accuracy=0.8).methods[0].steps_to_target
+    asked = compare.model_copy(update={"target_accuracy": 0.8})
+    reached = results_of(asked, runs).methods[0].steps_to_target
     assert (reached.estimate, reached.num_reached, reached.num_runs) == (None, 1, 2)
 
 
