@@ -121,6 +121,12 @@ class QueueActor:
         whole = b"".join((payload, *more))
         return self._change(lambda: self._queue.commit(group_id, holder, whole, header))
 
+    async def lease_backlog(self, holder: str, max_groups: int) -> list[Lease]:
+        """Lend `max_groups` generated groups if there are as many, else none."""
+        if self._queue.num_generated < max_groups:
+            return []
+        return self._change(lambda: self._queue.lease_for_scoring(holder, max_groups))
+
     async def give_back(self, group_id: str, holder: str) -> None:
         """Return a reserved prompt."""
         self._change(lambda: self._queue.give_back(group_id, holder))

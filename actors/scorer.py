@@ -15,17 +15,17 @@ from typing import Any
 import ray
 import torch
 
-from pgpo_async.actors.call_parts import in_parts
 from pgpo_async.actors.mismatch import MismatchMeter
-from pgpo_async.actors.ray_store import INLINE_BYTES, fetch
+from pgpo_async.actors.queue_types import Lease
+from pgpo_async.actors.ray_store import fetch
+from pgpo_async.actors.scoring_leases import ScoringLeases
 from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.stager import Stager
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import check_known
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import LeaseError, RolloutGroup, ScoredGroup, decode, encode
-from pgpo_async.contracts.errors import plain
+from pgpo_async.contracts import RolloutGroup, ScoredGroup, decode
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.spans import Span, Spans
@@ -35,7 +35,6 @@ from pgpo_async.policy.model import PolicyModel
 from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
 from pgpo_async.policy.weight_files import read_version
 
-POLL_S = 2.0
 CALL_TIMEOUT_S = 120.0
 
 
@@ -101,24 +100,22 @@ class Scorer:
 
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
-        scorer = self._config.scorer
-        handed_in: list[Any] = []
+        leases = ScoringLeases(self._name, self._queue, self._config.scorer)
+        turn = self._ask_turn()
         while not self._stopping.is_set():
-            # Messages cross each other: what was scored is on its way while the next groups are asked for.
-            turn = self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
-            call = self._queue.lease_for_scoring.remote(
-                self._name, scorer.groups_per_lease, POLL_S, scorer.linger_s
-            )
+            leases.ask()
             self._follow_weights(turn)
             self._waiting_for = "generated groups"
-            leases = ray.get(call, timeout=POLL_S + scorer.linger_s + CALL_TIMEOUT_S)
-            self._settle(handed_in)
+            taken = leases.take()
             self._waiting_for = "its own passes"
-            handed_in = self._score_leases(leases) if leases else []
-        self._settle(handed_in)
+            outcomes = self._outcomes(taken) if taken else []
+            # Messages cross each other: the answer is there when the scores are packed.
+            turn = self._ask_turn()
+            leases.hand_in(taken, outcomes)
+            self._num_groups += len(taken)
+        leases.close()
 
-    def _score_leases(self, leases: Sequence[Any]) -> list[Any]:
-        """Score and hand in; returns the calls that do the latter."""
+    def _outcomes(self, leases: Sequence[Lease]) -> list[ScoredGroup | Exception]:
         payloads = fetch([lease.ref for lease in leases], CALL_TIMEOUT_S)
         groups = [_unscored(decode(payload)) for payload in payloads]
         began = self._busy.total_s
@@ -129,39 +126,13 @@ class Scorer:
                 # One bad group spoils a shared pass: find it by scoring them one at a time.
                 outcomes = [self._score_alone(group) for group in groups]
         self._group_times.add((self._busy.total_s - began) / len(groups))
-        self._num_groups += len(leases)
-        return self._hand_in([lease.group_id for lease in leases], outcomes)
+        return outcomes
 
     def _score_alone(self, group: RolloutGroup) -> ScoredGroup | Exception:
         try:
             return self.score([group])[0]
         except (ValueError, RuntimeError) as error:
             return error
-
-    def _hand_in(self, group_ids: Sequence[str], outcomes: Sequence[ScoredGroup | Exception]) -> list[Any]:
-        calls: list[Any] = []
-        small: dict[str, bytes] = {}
-        for group_id, outcome in zip(group_ids, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                reason, text = "score_error", f"{type(outcome).__name__}: {outcome}"
-                calls.append(self._queue.quarantine.remote(group_id, self._name, reason, text))
-            elif len(whole := encode(outcome)) <= INLINE_BYTES:
-                small[group_id] = whole
-            else:
-                payload, *more = in_parts(whole)
-                calls.append(self._queue.commit_scores.remote(group_id, self._name, payload, None, *more))
-        if small:
-            calls.append(self._queue.commit_several_scores.remote(self._name, small))
-        return calls
-
-    def _settle(self, handed_in: Sequence[Any]) -> None:
-        for call in handed_in:
-            try:
-                ray.get(call, timeout=CALL_TIMEOUT_S)
-            except Exception as error:
-                # Too late: the lease was lost, and with it the group is another's.
-                if not isinstance(plain(error), LeaseError):
-                    raise
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """Score groups in shared passes, with the weights loaded now."""
@@ -193,6 +164,9 @@ class Scorer:
             passes=wanted,
             temperature=self._config.generation.temperature,
         )
+
+    def _ask_turn(self) -> Any:
+        return self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
 
     def _follow_weights(self, turn: Any) -> None:
         if ray.get(turn, timeout=CALL_TIMEOUT_S) is None:

@@ -191,9 +191,12 @@ def test_a_scorer_lingers_for_a_fuller_pass_only_while_the_learner_is_at_work(ma
         assert time.monotonic() - began_s < 2.0
         lingering = asyncio.create_task(actor.lease_for_scoring("scorer", 8, 5.0, 10.0))
         await actor.finish_step(ids, "learner")
-        again = (await one(actor, "gen")).group_id
-        await actor.commit(again, "gen", b"generated", bench.header(again, version=1))
+        again = [(await one(actor, "gen")).group_id for _ in range(2)]
+        await actor.commit(again[0], "gen", b"generated", bench.header(again[0], version=1))
         assert len(await asyncio.wait_for(lingering, 5.0)) == 1, "it waits no longer than the learner's step"
+        await actor.commit(again[1], "gen", b"generated", bench.header(again[1], version=1))
+        assert await actor.lease_backlog("scorer", 2) == [], "ahead only where a whole pass is waiting"
+        assert len(await actor.lease_backlog("scorer", 1)) == 1
         await actor.close()
 
     run(scenario())
