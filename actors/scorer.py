@@ -35,6 +35,7 @@ from pgpo_async.policy.model import PolicyModel
 from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
 from pgpo_async.policy.weight_files import read_version
 
+POLL_S = 30.0
 CALL_TIMEOUT_S = 120.0
 
 
@@ -57,6 +58,7 @@ class Scorer:
         self._stopping = threading.Event()
         self._waiting_for = "start"
         self._version = 0
+        self._newer: Any = None
         self._num_groups = 0
         self._num_updates = 0
         self._mismatch = MismatchMeter()
@@ -101,16 +103,13 @@ class Scorer:
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
         leases = ScoringLeases(self._name, self._queue, self._config.scorer)
-        turn = self._ask_turn()
         while not self._stopping.is_set():
             leases.ask()
-            self._follow_weights(turn)
+            self._follow_weights()
             self._waiting_for = "generated groups"
             taken = leases.take()
             self._waiting_for = "its own passes"
             outcomes = self._outcomes(taken) if taken else []
-            # Messages cross each other: the answer is there when the scores are packed.
-            turn = self._ask_turn()
             leases.hand_in(taken, outcomes)
             self._num_groups += len(taken)
         leases.close()
@@ -165,10 +164,16 @@ class Scorer:
             temperature=self._config.generation.temperature,
         )
 
-    def _ask_turn(self) -> Any:
-        return self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
-
-    def _follow_weights(self, turn: Any) -> None:
+    def _follow_weights(self) -> None:
+        # One call waits in the store all the time: whether it has ended costs no message.
+        if self._newer is None:
+            self._newer = self._store.wait_newer.remote(self._version, POLL_S)
+        if not ray.wait([self._newer], timeout=0)[0]:
+            return
+        newest, self._newer = ray.get(self._newer, timeout=CALL_TIMEOUT_S), None
+        if newest is None:
+            return
+        turn = self._store.wait_turn.remote(self._name, "scorer", self._version, 0.0)
         if ray.get(turn, timeout=CALL_TIMEOUT_S) is None:
             return
         try:

@@ -42,18 +42,18 @@ class ScoringLeases:
             )
 
     def take(self) -> list[Lease]:
-        """Return what `ask` brought, nothing after a while without groups; and lease ahead.
-
-        Raises what went wrong with the groups handed in.
-        """
+        """Return what `ask` brought, nothing after a while without groups; and lease ahead."""
         leases = self._ready or _get(self._asked, POLL_S + self._config.linger_s)
         if leases:
             self._ahead = self._queue.lease_backlog.remote(self._name, self._config.groups_per_lease)
-        self._settle()
         return list(leases)
 
     def hand_in(self, leases: Sequence[Lease], outcomes: Sequence[ScoredGroup | Exception]) -> None:
-        """Bring each group's scores, or say why there are none; returns before the queue has them."""
+        """Bring each group's scores, or say why there are none; returns before the queue has them.
+
+        Raises what went wrong with those before.
+        """
+        self._settle()
         small: dict[str, bytes] = {}
         for lease, outcome in zip(leases, outcomes, strict=True):
             if isinstance(outcome, Exception):
