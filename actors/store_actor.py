@@ -26,9 +26,13 @@ class StoreActor:
         """Take one bucket of a version to come; the arguments after `entry` are a `BucketPayload`'s."""
         self._weights.add_bucket(version, entry, BucketPayload(data=data, base=base))
 
-    async def publish(self, manifest: WeightManifest, payloads: Sequence[BucketPayload] = ()) -> int:
-        """Make a version available and wake whoever waits for it."""
-        version = self._weights.publish(manifest, payloads)
+    async def publish(
+        self, manifest: WeightManifest, data: bytes | None = None, base: int | None = None
+    ) -> int:
+        """Make a version available and wake whoever waits for it; `data` is its last bucket, if that is new."""
+        if data is not None:
+            await self.add_bucket(manifest.version, manifest.buckets[-1], data, base)
+        version = self._weights.publish(manifest)
         self._changes.wake()
         return version
 

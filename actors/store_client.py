@@ -44,11 +44,13 @@ class StorePublish:
 
     def __call__(self, manifest: WeightManifest, payloads: Sequence[BucketPayload]) -> None:
         """Publish. Raises ray's GetTimeoutError, or WeightError if the store refuses the version."""
-        for entry, payload in zip(manifest.buckets, payloads, strict=True):
-            # The bytes by themselves: Ray copies plain bytes once, and those inside an object twice.
+        # The bytes by themselves: Ray copies plain bytes once, and those inside an object twice.
+        *buckets, last = zip(manifest.buckets, payloads, strict=True)
+        for entry, payload in buckets:
             call = self._store.add_bucket.remote(manifest.version, entry, payload.data, payload.base)
             ray.get(call, timeout=self._timeout_s)
-        ray.get(self._store.publish.remote(manifest), timeout=self._timeout_s)
+        call = self._store.publish.remote(manifest, last[1].data, last[1].base)
+        ray.get(call, timeout=self._timeout_s)
 
 
 def check_known(manifest: WeightManifest, names: set[str]) -> None:

@@ -21,6 +21,8 @@ from pgpo_async.orchestration.service_times import ServiceTimes
 
 WARM_UP = 6
 """First steps, in which the pipeline fills; they are run but not measured."""
+FIRST_WARM_UP = 30
+"""Of the first run: what Ray starts beside the actors comes to rest, and they read their first groups."""
 SYNC_STEPS = 12
 """In turns every step is like the other, and takes three times as long."""
 
@@ -36,6 +38,7 @@ class Load:
     generators: int = 2
     in_flight: int = 32
     max_lag: int = 2
+    groups_per_lease: int = 4
 
     def config(self, *, steps: int, output_dir: str, sync: bool = False, shaper: str = "pgpo") -> RunConfig:
         """Return the run's config, on CPUs that nobody uses."""
@@ -54,7 +57,7 @@ class Load:
                 "prompts_in_flight": self.in_flight,
                 "max_prompts_in_flight": self.in_flight,
             },
-            "scorer": {**role, "groups_per_lease": 4},
+            "scorer": {**role, "groups_per_lease": self.groups_per_lease},
             "learner": role,
             "reward": role,
             "train": {
@@ -80,6 +83,7 @@ def loads(times: ServiceTimes = STATED) -> tuple[Load, ...]:
         Load(
             name="slow-scorer",
             times=ServiceTimes(generate_s=1.0, generate_sigma=0.6, score_s=1.2, score_sigma=0.3, learn_s=0.7),
+            groups_per_lease=8,
         ),
         Load(
             name="stragglers",
@@ -167,15 +171,16 @@ class Pipeline:
     def measure(self, load: Load, *, steps: int, sync: bool = False, shaper: str = "pgpo") -> Measured:
         """Run one load for `steps` steps after the warm-up. All loads must ask for as many actors."""
         way = "in turns" if sync else "without a scorer" if shaper == "none" else "asynchronously"
+        warm_up = WARM_UP if self._cluster is not None else FIRST_WARM_UP
         with tempfile.TemporaryDirectory() as folder:
-            config = load.config(steps=WARM_UP + steps, output_dir=folder, sync=sync, shaper=shaper)
+            config = load.config(steps=warm_up + steps, output_dir=folder, sync=sync, shaper=shaper)
             write_times(config, load.times)
             run_folder = RunFolder(config)
             self._say(f"{load.name}, {way}: starting")
             cluster = self._start(config, run_folder.run_id)
             self._say(f"{load.name}, {way}: {config.train.num_steps} steps")
             rows = run_quietly(config, cluster, run_folder)
-        return _measured(load, config, rows)
+        return _measured(load, config, rows, warm_up)
 
     def _start(self, config: RunConfig, run_id: str) -> Cluster:
         if self._cluster is not None:
@@ -186,9 +191,9 @@ class Pipeline:
         return self._cluster
 
 
-def _measured(load: Load, config: RunConfig, rows: list[dict[str, Any]]) -> Measured:
-    step_s = mean_step_s(rows, WARM_UP)
-    rows = rows[WARM_UP:]
+def _measured(load: Load, config: RunConfig, rows: list[dict[str, Any]], warm_up: int) -> Measured:
+    step_s = mean_step_s(rows, warm_up)
+    rows = rows[warm_up:]
     return Measured(
         step_s=step_s,
         learner_wait_fraction=sum(row["learner_wait_s"] for row in rows) / (len(rows) * step_s),

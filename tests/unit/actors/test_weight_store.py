@@ -147,10 +147,12 @@ def test_receivers_wait_for_a_newer_version_and_pull_the_newest(objects):
         assert await actor.pull_newest(-1) is None
         names = ("g0", "g1", "g2")
         waits = [asyncio.create_task(actor.wait_turn(name, "generator", 0, 5.0)) for name in names]
-        await actor.publish(*version_of(0, b"zero"))
+        first, (zero,) = version_of(0, b"zero")
+        await actor.publish(first, zero.data)
         await asyncio.sleep(0.02)
         assert not any(wait.done() for wait in waits)
-        await actor.publish(*version_of(2, b"two"))
+        second, (two,) = version_of(2, b"two")
+        await actor.publish(second, two.data)
         assert await asyncio.gather(*waits) == [2, 2, 2]
         manifest, (route,) = await actor.pull_newest(0)
         assert (manifest.version, objects[route.refs[0]]) == (2, b"two")
