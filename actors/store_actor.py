@@ -29,7 +29,7 @@ class StoreActor:
     async def publish(
         self, manifest: WeightManifest, data: bytes | None = None, base: int | None = None
     ) -> int:
-        """Make a version available and wake whoever waits for it; `data` is its last bucket, if that is new."""
+        """Make a version available and wake whoever waits for it; `data` is its last bucket, if not added."""
         if data is not None:
             await self.add_bucket(manifest.version, manifest.buckets[-1], data, base)
         version = self._weights.publish(manifest)
