@@ -28,6 +28,12 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
         name = figures["peer"]["name"]
         yield f"{name} before and after: {before_s:.2f} s, {after_s:.2f} s a step; the better counts"
     yield _cpu(figures)
+    cpu_s, num_cpus = sum(figures["cpu_s_per_step"].values()), figures["num_cpus"]
+    yield (
+        f"CPU seconds a step of all processes on this machine, {num_cpus} cores: "
+        f"{cpu_s / (num_cpus * figures['step_s']):.0%} of their time. Scoring, which is what visual "
+        f"dependency costs, is {figures['scorer_cpu_share']:.1%} of it."
+    )
 
 
 def _pace(figures: dict[str, Any]) -> Table:
@@ -50,12 +56,7 @@ def _pace(figures: dict[str, Any]) -> Table:
 def _cpu(figures: dict[str, Any]) -> Table:
     cpu_s = figures["cpu_s_per_step"]
     total = sum(cpu_s.values())
-    caption = (
-        f"CPU seconds a step of all processes on this machine, {figures['num_cpus']} cores: "
-        f"{total / (figures['num_cpus'] * figures['step_s']):.0%} of their time. Scoring, which is what "
-        f"visual dependency costs, is {figures['scorer_cpu_share']:.1%} of it."
-    )
-    drawn = Table(caption=caption, caption_justify="left")
+    drawn = Table()
     drawn.add_column("role")
     drawn.add_column("CPU s a step", justify="right")
     drawn.add_column("share", justify="right")

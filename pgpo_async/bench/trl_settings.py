@@ -22,6 +22,9 @@ def import_trl() -> Any:
         raise ConfigError(
             "--peer trl needs TRL: run with `uv run --group peers pgpo-async bench ... --peer trl`"
         ) from error
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of each loading of the model
     return trl
 
 
