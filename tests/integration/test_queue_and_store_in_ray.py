@@ -165,7 +165,7 @@ def test_weights_outlive_their_learner_from_publication_to_the_staged_copy():
     store = ray.remote(num_cpus=0, max_concurrency=100)(StoreActor).remote(config)
     learner = Publisher.remote(store)
     assert get(store.wait_turn.remote("generator-0", "generator", -1, 0.1)) is None
-    newer = store.wait_turn.remote("generator-0", "generator", 0, 20.0)
+    newer = store.wait_turn.remote("generator-0", "generator", 0, TIMEOUT_S)
     run_id = f"test-{uuid.uuid4().hex}"
     staging = NodeStaging(run_id)
     try:
