@@ -104,6 +104,9 @@ class RunLoop:
                 self._books.settle()
             self._ahead.give_back(POLL_S + CALL_TIMEOUT_S)
             self._cluster.stop_loops()
+            # What was quarantined after the last step's look has its record, too.
+            with suppress(PgpoError, ray.exceptions.RayError):
+                self._books.look()
 
     def _step(self) -> None:
         began = time.monotonic()
