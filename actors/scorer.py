@@ -18,7 +18,7 @@ import torch
 from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.queue_types import Lease
 from pgpo_async.actors.ray_store import fetch
-from pgpo_async.actors.scoring_leases import ScoringLeases
+from pgpo_async.actors.scoring_leases import CALL_TIMEOUT_S, ScoringLeases
 from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.stager import Stager
 from pgpo_async.actors.staging import NodeStaging
@@ -36,7 +36,6 @@ from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
 from pgpo_async.policy.weight_files import read_version
 
 POLL_S = 30.0
-CALL_TIMEOUT_S = 120.0
 
 
 class Scorer:

@@ -97,8 +97,10 @@ def bench_loop(
     from pgpo_async.contracts import ConfigError
 
     with told_in_a_line(json):
-        if peer not in ("", "trl"):
-            raise ConfigError(f"--peer: must be trl, got {peer!r}")
+        from pgpo_async.bench.options import PEERS, unknown
+
+        if issues := unknown("peer", [peer] if peer else [], PEERS):
+            raise ConfigError(issues)
         from pgpo_async.bench.loop import SETTINGS
         from pgpo_async.bench.loop_table import run_and_print
 

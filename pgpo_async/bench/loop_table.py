@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pgpo_async.bench.loop import bench_loop
-from pgpo_async.bench.report import measure_and_print
+from pgpo_async.bench.report import figures_table, measure_and_print
 from pgpo_async.config.schema import RunConfig
 
 
@@ -37,10 +37,7 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
 
 
 def _pace(figures: dict[str, Any]) -> Table:
-    drawn = Table()
-    drawn.add_column("trainer")
-    for heading in ("rollouts/s", "step", "response tokens", "ratio"):
-        drawn.add_column(heading, justify="right")
+    drawn = figures_table("trainer", "rollouts/s", "step", "response tokens", "ratio")
     rows = [("pgpo_async", figures["step_s"], figures["response_tokens"], "")]
     if "peer" in figures:
         peer = figures["peer"]
@@ -56,10 +53,7 @@ def _pace(figures: dict[str, Any]) -> Table:
 def _cpu(figures: dict[str, Any]) -> Table:
     cpu_s = figures["cpu_s_per_step"]
     total = sum(cpu_s.values())
-    drawn = Table()
-    drawn.add_column("role")
-    drawn.add_column("CPU s a step", justify="right")
-    drawn.add_column("share", justify="right")
+    drawn = figures_table("role", "CPU s a step", "share")
     for role, seconds in sorted(cpu_s.items(), key=lambda item: -item[1]):
         drawn.add_row(role, f"{seconds:.3f}", f"{seconds / total:.1%}")
     return drawn

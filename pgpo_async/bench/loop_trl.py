@@ -15,6 +15,7 @@ from typing import Any
 from pgpo_async.bench.trl_settings import TRIAL_STEPS, fitting_micro_batches, grpo_config, import_trl
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Prompt
+from pgpo_async.data.chat import user_text
 from pgpo_async.data.sources import open_source
 from pgpo_async.policy.images import decode_image
 from pgpo_async.policy.loading import resolve_model_path
@@ -130,6 +131,6 @@ def _dataset(config: RunConfig, prompts: Sequence[Prompt]) -> Any:
 
 
 def _turns(config: RunConfig, prompt: Prompt) -> list[dict[str, str]]:
-    text = f"{prompt.question.rstrip()} {config.data.instruction}".rstrip()
+    turns = [{"role": "user", "content": user_text(prompt, config.data)}]
     system = config.data.system_prompt
-    return [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": text}]
+    return [{"role": "system", "content": system}, *turns] if system else turns

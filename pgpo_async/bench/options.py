@@ -1,4 +1,4 @@
-"""What `bench policy` measures, checked before torch is loaded. Called by the command line."""
+"""What `bench policy` measures, and its peers, checked before torch is loaded. Called by the command line."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,16 +28,17 @@ class Options:
 
     def __post_init__(self) -> None:
         issues = [
-            *_unknown("model", self.models, MODELS),
-            *_unknown("images", self.image_tokens, IMAGE_TOKENS),
-            *_unknown("device", [self.device] if self.device else [], ("cpu", "cuda")),
-            *_unknown("attention", [self.attention], ATTENTION),
-            *_unknown("peer", [self.peer] if self.peer else [], PEERS),
+            *unknown("model", self.models, MODELS),
+            *unknown("images", self.image_tokens, IMAGE_TOKENS),
+            *unknown("device", [self.device] if self.device else [], ("cpu", "cuda")),
+            *unknown("attention", [self.attention], ATTENTION),
+            *unknown("peer", [self.peer] if self.peer else [], PEERS),
         ]
         if issues:
             raise ConfigError(issues)
 
 
-def _unknown(option: str, values: Iterable[object], allowed: Sequence[object]) -> list[str]:
+def unknown(option: str, values: Iterable[object], allowed: Sequence[object]) -> list[str]:
+    """Return a message for each value that is not allowed."""
     names = ", ".join(map(str, allowed))
     return [f"--{option}: must be one of {names}, got {value}" for value in values if value not in allowed]

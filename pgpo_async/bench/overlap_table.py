@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pgpo_async.bench.overlap import bench_overlap, loads
-from pgpo_async.bench.report import measure_and_print
+from pgpo_async.bench.report import figures_table, measure_and_print
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 NOTE = (
@@ -38,10 +38,7 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
 
 def table(figures: dict[str, Any]) -> Table:
     """A row for each shape of load."""
-    drawn = Table(caption=NOTE, caption_justify="left")
-    drawn.add_column("load")
-    for heading in HEADINGS:
-        drawn.add_column(heading, justify="right")
+    drawn = figures_table("load", *HEADINGS, caption=NOTE)
     for row in figures["shapes"]:
         busy = row["busy_per_step_s"]
         drawn.add_row(

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pgpo_async.bench.queue_bench import bench_queue
-from pgpo_async.bench.report import measure_and_print
+from pgpo_async.bench.report import figures_table, measure_and_print
 
 NOTE = (
     "own: memory of the queue's process (of ray.util.queue's two) less shared pages, with {depth} groups "
@@ -40,10 +40,8 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
 def table(figures: dict[str, Any]) -> Table:
     """A row for each queue, then their ratio."""
     note = NOTE.format(depth=figures["depth"], turns=len(figures["seconds"]))
-    drawn = Table(caption=note, caption_justify="left")
-    drawn.add_column("queue", no_wrap=True)
-    for heading in ("groups/s", "MB/s", "own MB", "store MB", "resident MB"):
-        drawn.add_column(heading, justify="right")
+    headings = ("groups/s", "MB/s", "own MB", "store MB", "resident MB")
+    drawn = figures_table("queue", *headings, caption=note)
     for name, prefix in (("replay queue", ""), ("ray.util.queue", "ray_queue_")):
         drawn.add_row(
             name,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 Say = Callable[[str], None]
 
@@ -23,3 +24,12 @@ def measure_and_print(
         path.write_text(json.dumps(figures, indent=2) + "\n")
     for part in show(figures):
         console.print(part, soft_wrap=isinstance(part, str))
+
+
+def figures_table(first: str, *headings: str, caption: str | None = None) -> Table:
+    """Return a table without rows: names on the left, under `first`, and figures under the headings."""
+    drawn = Table(caption=caption, caption_justify="left")
+    drawn.add_column(first, no_wrap=True)
+    for heading in headings:
+        drawn.add_column(heading, justify="right")
+    return drawn

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pgpo_async.bench.report import measure_and_print
+from pgpo_async.bench.report import figures_table, measure_and_print
 from pgpo_async.bench.variance import bench_variance
 
 NOTE = (
@@ -37,10 +37,8 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
 
 def table(figures: dict[str, Any]) -> Table:
     """A row for each method."""
-    drawn = Table(caption=NOTE, caption_justify="left")
-    drawn.add_column("method")
-    for heading in ("variance", "final norm", "SNR", "final norm", "max w", "mean w", "mean w^2"):
-        drawn.add_column(heading, justify="right")
+    headings = ("variance", "final norm", "SNR", "final norm", "max w", "mean w", "mean w^2")
+    drawn = figures_table("method", *headings, caption=NOTE)
     for row in figures["methods"]:
         drawn.add_row(
             row["method"],

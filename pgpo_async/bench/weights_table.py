@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pgpo_async.bench.report import Say, measure_and_print
+from pgpo_async.bench.report import Say, figures_table, measure_and_print
 from pgpo_async.bench.weights import bench_versions
 from pgpo_async.bench.weights_pause import bench_pauses, check_engine
 
@@ -71,10 +71,7 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
 
 def table(figures: dict[str, Any]) -> Table:
     """A row for each stage."""
-    drawn = Table(caption=NOTE, caption_justify="left")
-    drawn.add_column("stage")
-    for heading in ("what changed", "by a copy", "whole", "by a copy"):
-        drawn.add_column(heading, justify="right")
+    drawn = figures_table("stage", "what changed", "by a copy", "whole", "by a copy", caption=NOTE)
     for name in ("publish_s", "stage_s", "load_s", "memcpy_s"):
         cells = []
         for seconds, plain in (

@@ -82,7 +82,7 @@ class ChatEncoder:
         return text
 
     def _user_content(self, prompt: Prompt) -> list[dict[str, str]]:
-        pieces = self._user_text(prompt).split(IMAGE_MARKER)
+        pieces = user_text(prompt, self._data).split(IMAGE_MARKER)
         num_markers, num_images = len(pieces) - 1, len(prompt.images)
         if num_markers == 0:
             images_first = [{"type": "image"}] * num_images
@@ -95,11 +95,6 @@ class ChatEncoder:
             content += [{"type": "image"}] if number else []
             content += [{"type": "text", "text": piece}] if piece else []
         return content
-
-    def _user_text(self, prompt: Prompt) -> str:
-        if not self._data.instruction:
-            return prompt.question
-        return f"{prompt.question.rstrip()} {self._data.instruction}"
 
     def _token_ids(self, prompt: Prompt) -> tuple[int, ...]:
         text = self.chat_text(prompt)
@@ -122,6 +117,11 @@ class ChatEncoder:
             message = f"image of {image.width} x {image.height} pixels must suit the processor: {error}"
             raise _error(prompt, message, "unusable_image") from error
         return int(num_patches) // int(processor.merge_size) ** 2
+
+
+def user_text(prompt: Prompt, data: DataConfig) -> str:
+    """Return the user's turn: the question, then `data.instruction`."""
+    return f"{prompt.question.rstrip()} {data.instruction}" if data.instruction else prompt.question
 
 
 def _decoded(prompt: Prompt, number: int) -> Image.Image:

@@ -42,6 +42,13 @@ async def one(actor, holder):
     return reservation
 
 
+async def two_generated(actor, bench):
+    ids = [(await one(actor, "gen")).group_id for _ in range(2)]
+    for group_id in ids:
+        await actor.commit(group_id, "gen", b"generated", bench.header(group_id))
+    return ids
+
+
 def test_several_prompts_are_drawn_at_once_as_far_as_there_are_slots(make_bench):
     bench = make_bench()
 
@@ -161,9 +168,7 @@ def test_scores_of_several_groups_come_in_one_message_and_a_lost_lease_spoils_on
 
     async def scenario():
         actor = make_actor(bench)
-        ids = [(await one(actor, "gen")).group_id for _ in range(2)]
-        for group_id in ids:
-            await actor.commit(group_id, "gen", b"generated", bench.header(group_id))
+        ids = await two_generated(actor, bench)
         await actor.lease_for_scoring("scorer", 2, 5.0)
         await actor.abandon([ids[0]], "scorer")
         await actor.commit_several_scores("scorer", {ids[0]: b"late", ids[1]: b"scored"})
@@ -180,9 +185,7 @@ def test_a_scorer_lingers_for_a_fuller_pass_only_while_the_learner_is_at_work(ma
 
     async def scenario():
         actor = make_actor(bench)
-        ids = [(await one(actor, "gen")).group_id for _ in range(2)]
-        for group_id in ids:
-            await actor.commit(group_id, "gen", b"generated", bench.header(group_id))
+        ids = await two_generated(actor, bench)
         began_s = time.monotonic()
         assert len(await actor.lease_for_scoring("scorer", 8, 5.0, 4.0)) == 2, "the learner waits for both"
         await actor.commit_several_scores("scorer", dict.fromkeys(ids, b"scored"))

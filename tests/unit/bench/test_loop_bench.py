@@ -61,4 +61,4 @@ def test_a_peer_that_is_not_known_is_refused_before_anything_starts():
     config = Path(__file__).parents[3] / "configs" / "local.yaml"
     done = CliRunner().invoke(app, ["bench", "loop", str(config), "--peer", "verl"])
     assert done.exit_code == 2
-    assert "--peer: must be trl, got 'verl'" in done.stderr
+    assert "--peer: must be one of trl, got verl" in done.stderr

@@ -78,3 +78,6 @@ def test_that_share_of_all_elements_changes_in_its_last_bits(share: float) -> No
 def test_a_model_without_room_is_refused_with_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"3 versions must fit .* got 1,000,000,000,000,000,000 bytes each"):
         check_room(tmp_path, 10**18)
+    done = CliRunner().invoke(app, ["bench", "weights", "--json", str(tmp_path / "none" / "f")])
+    assert done.exit_code == 2
+    assert "--json: the folder" in done.stderr
