@@ -96,6 +96,7 @@ class RolloutEngine:
         fixed: dict[str, Any] = {
             "model": self._model_path,
             "dtype": config.model.dtype,
+            "trust_remote_code": config.model.trust_remote_code,
             "seed": self._seed,
             "limit_mm_per_prompt": {"image": config.model.max_images_per_prompt, "video": 0},
             "mm_processor_kwargs": {key: value for key, value in pixels.items() if value is not None},

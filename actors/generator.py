@@ -37,6 +37,7 @@ from pgpo_async.contracts import (
     RolloutGroup,
     encode,
 )
+from pgpo_async.contracts.arrow import warm_up
 from pgpo_async.contracts.errors import plain
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
@@ -74,7 +75,9 @@ class Generator:
         self._spans = Spans(config.trace)
         self._busy = BusyClock()
         self._stopping = asyncio.Event()
+        self._leaving = False
         self._waiting_for = "start"
+        self._progress_s = time.monotonic()
         self._in_flight = InFlight(self._name, queue)
         self._num_prompts = 0
         start = config.generator.prompts_in_flight
@@ -94,13 +97,19 @@ class Generator:
     async def start(self) -> None:
         """Load processor and engine. Raises whatever vLLM raises, with its cause."""
         self._chat = await asyncio.to_thread(self._load_chat)
+        await asyncio.to_thread(warm_up)
         self._make_maker()
         await self._engine.start()
         self._waiting_for = "run"
 
     def _load_chat(self) -> ChatEncoder:
         model = self._config.model
-        processor = load_processor(self._model_path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        processor = load_processor(
+            self._model_path,
+            min_pixels=model.min_pixels,
+            max_pixels=model.max_pixels,
+            trust_remote_code=model.trust_remote_code,
+        )
         return ChatEncoder(processor, self._config.data, model)
 
     def _make_maker(self) -> None:
@@ -126,12 +135,14 @@ class Generator:
         beating = asyncio.create_task(self._beat())
         groups: set[asyncio.Task[None]] = set()
         try:
-            while not self._stopping.is_set():
+            while not (self._stopping.is_set() or (self._leaving and not groups)):
                 await self._draw(groups)
                 done = {task for task in {following, beating, *groups} if task.done()}
                 for task in done:
                     task.result()
                 groups -= done
+                if done or not groups:
+                    self._progress_s = time.monotonic()
         finally:
             await self._weights.stop(following)
             for task in (beating, *groups):
@@ -140,12 +151,13 @@ class Generator:
 
     async def _beat(self) -> None:
         while True:
-            self._queue.heartbeat.remote(self._name)
+            stalled_s = time.monotonic() - self._progress_s
+            self._queue.heartbeat.remote(self._name, self._waiting_for, stalled_s)
             await asyncio.sleep(POLL_S)
 
     async def _draw(self, groups: set[asyncio.Task[None]]) -> None:
         self._adapt(len(groups))
-        if len(groups) >= self._limit.value:
+        if len(groups) >= self._limit.value or self._leaving:
             self._waiting_for = "the engine"
             await asyncio.wait(groups, return_when=asyncio.FIRST_COMPLETED, timeout=POLL_S)
             return
@@ -176,12 +188,18 @@ class Generator:
             logger.warning("%s: group %s came too late: %s", self._name, group_id, error)
         except (PromptError, RewardError) as error:
             self._in_flight.end(group_id)
-            await self._queue.quarantine.remote(group_id, self._name, error.reason, str(plain(error)))
+            await self._quarantine(group_id, error)
         except asyncio.CancelledError:
             if not self._in_flight.end(group_id):
                 self._queue.give_back.remote(group_id, self._name)
                 raise
             self._queue.cancel.remote(group_id, self._name)
+
+    async def _quarantine(self, group_id: str, error: PromptError | RewardError) -> None:
+        try:
+            await self._queue.quarantine.remote(group_id, self._name, error.reason, str(plain(error)))
+        except LeaseError as late:
+            logger.warning("%s: group %s failed too late to be told: %s", self._name, group_id, late)
 
     def _sampling(self, num_samples: int, temperature: float) -> Sampling:
         generation = self._config.generation
@@ -218,6 +236,10 @@ class Generator:
         """Load the newest version now if this engine is older than `version`."""
         if version > self._engine.version:
             await self._weights.load_newest()
+
+    async def leave(self) -> None:
+        """Take no more prompts: `run` returns when those in flight are done."""
+        self._leaving = True
 
     async def stop(self) -> None:
         """Ask `run` to end; it returns within one poll."""

@@ -78,6 +78,10 @@ class GroupTable:
             raise LeaseError(f"group {group_id} must be pending, but it has ended or was given back")
         return entry
 
+    def find(self, group_id: str) -> Entry | None:
+        """Return an entry, None if the group is not here."""
+        return self._entries.get(group_id)
+
     def remove(self, entry: Entry) -> None:
         """Forget a group and its payload."""
         del self._entries[entry.group_id]

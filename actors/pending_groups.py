@@ -5,18 +5,28 @@ slot back, loses its lease and its payload, and is counted. `replay_queue` decid
 """
 
 import dataclasses
+from typing import Any, NamedTuple
 
 from pgpo_async.actors.group_table import Entry, GroupTable
 from pgpo_async.actors.leases import Leases
 from pgpo_async.actors.ledger import Ledger
 from pgpo_async.actors.prompt_draw import PromptDraw
 from pgpo_async.actors.queue_types import AdmissionGate, Drop, GroupState, Quarantined, SlotReason
-from pgpo_async.contracts import GroupHeader, LeaseError
+from pgpo_async.contracts import GroupHeader, LeaseError, Prompt
 
 MAX_CANCELS = 3
 """A prompt whose responses were too old so often is stale: it would be generated for ever."""
 
+_STAGES = {GroupState.SCORING: "score", GroupState.TRAINING: "learn"}
 _AFTER_LEASE = {GroupState.SCORING: GroupState.GENERATED, GroupState.TRAINING: GroupState.SCORED}
+
+
+class Payload(NamedTuple):
+    """A group's object in the store."""
+
+    ref: Any
+    num_bytes: int
+    header: GroupHeader
 
 
 class PendingGroups:
@@ -54,6 +64,13 @@ class PendingGroups:
         self.admission.charge(entry.group_id, "again" if entry.draw.attempt else "drawn")
         self.leases.grant(entry.group_id, holder)
         return entry
+
+    def readmit(self, index: int, prompt: Prompt, state: GroupState, payload: Payload) -> None:
+        """Charge a slot for a prompt that was given back and whose group is known already."""
+        entry = self.table.add(self.draw.take(index), prompt)
+        self.admission.charge(entry.group_id, "again" if entry.draw.attempt else "drawn")
+        self.table.store(entry, payload.ref, payload.num_bytes, payload.header)
+        self.table.move(entry, state)
 
     def held(self, group_id: str, holder: str, *states: GroupState) -> Entry:
         """Return the entry that `holder` has on lease in one of the states. Raises LeaseError otherwise."""
@@ -122,13 +139,12 @@ class PendingGroups:
     def drop(self, entry: Entry, how: Drop) -> None:
         """End a group that will not train."""
         self._remove(entry, how)
-        self.ledger.end(how)
+        self.ledger.end(entry.draw.index, how)
 
     def train(self, entry: Entry) -> None:
-        """End a group that trained, and count the lag it trained at."""
-        assert entry.header is not None
+        """End a group that trained."""
         self._remove(entry, "trained")
-        self.ledger.train(entry.header, max(0, entry.train_version - entry.header.oldest_version))
+        self.ledger.train(entry.draw.index, entry.train_version, entry.header)
 
     def quarantine(self, entry: Entry, reason: str, error: str) -> None:
         """End a group that could not be used, and keep a record of it."""
@@ -140,7 +156,10 @@ class PendingGroups:
                 prompt_id=entry.prompt.prompt_id,
                 reason=reason,
                 error=error,
-                prompt=dataclasses.replace(entry.prompt, images=()),
+                stage=_stage(entry.state, reason),
+                prompt=entry.prompt,
+                # A payload had them, and goes now: see `GroupTable.store`.
+                images_elsewhere=entry.num_bytes > 0 and entry.draw.prompt is None,
             )
         )
 
@@ -156,3 +175,8 @@ class PendingGroups:
         self.leases.end(entry.group_id)
         self.table.remove(entry)
         self.admission.release(entry.group_id, reason)
+
+
+def _stage(state: GroupState, reason: str) -> str:
+    """Where a group was when it broke: a generator has its responses rewarded, too."""
+    return _STAGES.get(state, "reward" if reason.startswith("reward_") else "generate")

@@ -9,7 +9,8 @@ import heapq
 from dataclasses import dataclass
 
 from pgpo_async.actors.ledger import Ledger
-from pgpo_async.actors.queue_types import PromptSource, Quarantined, QueueState
+from pgpo_async.actors.queue_state import QueueState
+from pgpo_async.actors.queue_types import PromptSource, Quarantined
 from pgpo_async.contracts import Prompt, PromptError, StageFailed
 
 MAX_BAD_ROWS = 1000
@@ -36,16 +37,21 @@ class Draw:
         return f"g{self.index:08d}"
 
 
+def index_of(group_id: str) -> int:
+    """Inverse of `Draw.group_id`."""
+    return int(group_id[1:])
+
+
 class PromptDraw:
     """Draws prompts; counts each in the ledger once, however often it is given back."""
 
-    def __init__(self, source: PromptSource, ledger: Ledger, resume: QueueState | None = None) -> None:
+    def __init__(self, source: PromptSource, ledger: Ledger, state: QueueState) -> None:
         self._source = source
         self._ledger = ledger
-        self.cursor = resume.cursor if resume else 0
+        self.cursor = state.cursor
         # Sorted by index, so that the oldest prompt goes out first; an index is there at most once.
         self._returned: list[tuple[int, Draw]] = [
-            (index, Draw(index=index, prompt=None)) for index in sorted(resume.pending if resume else ())
+            (index, Draw(index=index, prompt=None)) for index in sorted(state.pending)
         ]
         self._bad_rows = 0
         self.waits_for_source = False
@@ -85,6 +91,25 @@ class PromptDraw:
             role="source",
         )
 
+    def reach(self, index: int) -> bool:
+        """Draw all prompts up to and with an index, as given back; whether that one is there now."""
+        while self.cursor <= index:
+            heapq.heappush(self._returned, (self.cursor, Draw(index=self.cursor, prompt=None)))
+            self.cursor += 1
+            self._ledger.draw()
+        return self.has(index)
+
+    def has(self, index: int) -> bool:
+        """Whether a prompt is still to be drawn, or drawn again."""
+        return index >= self.cursor or any(index == returned for returned, _ in self._returned)
+
+    def take(self, index: int) -> Draw:
+        """Take a prompt that was given back out of its turn."""
+        place = next(i for i, (returned, _) in enumerate(self._returned) if returned == index)
+        _, draw = self._returned.pop(place)
+        heapq.heapify(self._returned)
+        return draw
+
     def _take(self) -> None:
         if self._returned:
             heapq.heappop(self._returned)
@@ -100,6 +125,7 @@ class PromptDraw:
             prompt_id=error.prompt_id,
             reason=error.reason,
             error=str(error),
-            prompt=None,
+            stage="read",
+            prompt=error.prompt,
         )
         self._ledger.quarantine(record)

@@ -10,11 +10,17 @@ they have waited too long.
 import asyncio
 import dataclasses
 import logging
+import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
+from pgpo_async.actors.journal import Journal
 from pgpo_async.actors.prompt_prefetch import PromptPrefetch
+from pgpo_async.actors.queue_memory import QueueMemory
+from pgpo_async.actors.queue_state import QueueState
 from pgpo_async.actors.queue_types import (
     AdmissionGate,
     Disposition,
@@ -22,7 +28,6 @@ from pgpo_async.actors.queue_types import (
     ObjectStore,
     PromptSource,
     QueueLook,
-    QueueState,
     QueueStats,
     Reservation,
 )
@@ -40,7 +45,11 @@ logger = logging.getLogger(__name__)
 
 
 class QueueActor:
-    """See `ReplayQueue` for what the methods mean; those with `timeout_s` wait."""
+    """See `ReplayQueue` for what the methods mean; those with `timeout_s` wait.
+
+    `journal` is the folder of what must outlive this process: Ray starts another with the same arguments
+    (`max_restarts`), which begins where this one ended, and answers the calls that were under way.
+    """
 
     def __init__(
         self,
@@ -48,11 +57,11 @@ class QueueActor:
         admission: AdmissionGate,
         source: PromptSource,
         *,
-        version: int = 0,
-        resume: QueueState | None = None,
+        journal: Path | None = None,
         store: ObjectStore | None = None,
     ) -> None:
         self._changes = Changes()
+        self._memory = _memory(config, journal)
         self._prefetch = PromptPrefetch(source, PREFETCH_DEPTH, self._changes.wake_threadsafe)
         self._queue = ReplayQueue(
             admission=admission,
@@ -61,13 +70,16 @@ class QueueActor:
             max_lag=config.max_lag,
             config=config.queue,
             group_filter=config.algorithm.filter,
-            version=version,
-            resume=resume,
+            memory=self._memory,
             scoring=config.uses_scorers,
             in_turns=config.mode == "sync",
         )
         # How often each holder was released: a wait begun before that must not give a dead actor anything.
         self._deaths: Counter[str] = Counter()
+        self._began_s = time.monotonic()
+        self._beats: dict[str, tuple[float, str, float]] = {}
+        # Likewise a wait begun before the queue went back.
+        self._num_rewinds = 0
         self._ticker: asyncio.Task[None] | None = None
 
     # What waits
@@ -76,6 +88,8 @@ class QueueActor:
         """Wait for a prompt and a slot, and take up to `most` of those there are; empty at the timeout."""
 
         def attempt() -> list[Reservation] | None:
+            if self._queue.recall():
+                self._changes.wake()
             taken: list[Reservation] = []
             while len(taken) < most and (reservation := self._queue.reserve(holder)) is not None:
                 taken.append(reservation)
@@ -162,13 +176,23 @@ class QueueActor:
         """Return groups leased for scoring or training."""
         self._change(lambda: self._queue.abandon(group_ids, holder))
 
-    async def heartbeat(self, holder: str) -> int:
-        """Refresh all leases of a holder."""
+    async def heartbeat(self, holder: str, doing: str = "", stalled_s: float = 0.0) -> int:
+        """Refresh all leases of a holder, and note what it says of itself."""
+        self._beats[holder] = (time.monotonic(), doing, stalled_s)
         return self._queue.heartbeat(holder)
+
+    async def beats(self) -> dict[str, Any]:
+        """Return the process, for how long it has listened, and of each holder the seconds since its last
+        heartbeat and what it said.
+        """
+        now_s = time.monotonic()
+        beats = {name: (now_s - at_s, *said) for name, (at_s, *said) in self._beats.items()}
+        return {"pid": os.getpid(), "listened_s": now_s - self._began_s, "beats": beats}
 
     async def release_holder(self, holder: str) -> int:
         """End all leases of a dead actor, and its waits. An actor of the same name may follow it."""
         self._deaths[holder] += 1
+        self._beats.pop(holder, None)
         return self._change(lambda: self._queue.release_holder(holder))
 
     async def look(self) -> QueueLook:
@@ -177,18 +201,29 @@ class QueueActor:
             stats=self._queue.stats(), quarantined=tuple(self._queue.take_quarantined()), generated={}
         )
 
-    async def finish_step(self, group_ids: Sequence[str], holder: str) -> QueueLook:
+    async def finish_step(
+        self, group_ids: Sequence[str], holder: str, version: int | None = None
+    ) -> QueueLook:
         """Count a batch as trained and return a look with what was generated meanwhile."""
-        self._change(lambda: self._queue.ack(group_ids, holder))
+        self._change(lambda: self._queue.ack(group_ids, holder, version))
         return dataclasses.replace(await self.look(), generated=self._queue.take_generated())
 
     async def accounting(self) -> Accounting:
         """Return where every drawn prompt is."""
         return self._queue.accounting()
 
-    async def state(self) -> QueueState:
-        """Return what a checkpoint must keep of the drawing order."""
-        return self._queue.state()
+    async def mark(self, name: str) -> QueueState:
+        """Write down the state under a checkpoint's name, and return it."""
+        return self._change(lambda: self._queue.mark(name))
+
+    async def forget_before(self, name: str) -> None:
+        """Never go back beyond a mark from now on."""
+        self._change(lambda: self._queue.forget_before(name))
+
+    async def rewind(self, name: str, state: QueueState, at: int, to: int) -> None:
+        """Go back to a checkpoint; what was version `at` then is version `to` from now on."""
+        self._num_rewinds += 1
+        self._change(lambda: self._queue.rewind(name, state, at=at, to=to))
 
     async def stats(self) -> QueueStats:
         """Return a snapshot of the queue."""
@@ -200,6 +235,7 @@ class QueueActor:
         self._prefetch.close()
         if self._ticker is not None:
             self._ticker.cancel()
+        self._memory.close()
 
     def _change(self, operation: Callable[[], T]) -> T:
         try:
@@ -211,8 +247,10 @@ class QueueActor:
     async def _wait(self, holder: str, attempt: Callable[[], T | None], timeout_s: float) -> T | None:
         if self._ticker is None:
             self._ticker = asyncio.create_task(self._tick())
-        deaths = self._deaths[holder]
-        result = await self._changes.until(attempt, timeout_s, ended=lambda: self._deaths[holder] > deaths)
+        began = self._deaths[holder], self._num_rewinds
+        result = await self._changes.until(
+            attempt, timeout_s, ended=lambda: (self._deaths[holder], self._num_rewinds) != began
+        )
         if result is not None:
             self._changes.wake()
         return result
@@ -221,8 +259,15 @@ class QueueActor:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                if self._queue.expire():
+                if self._queue.expire() + self._queue.recall():
                     self._changes.wake()
             except Exception:
                 # The tick must go on: without it no lost lease would ever come back.
                 logger.exception("the replay queue could not expire its leases")
+
+
+def _memory(config: RunConfig, folder: Path | None) -> QueueMemory:
+    journal = config.queue.journal
+    if folder is None or not journal.enabled:
+        return QueueMemory()
+    return QueueMemory(Journal(folder, sync_s=journal.sync_s), max_bytes=journal.max_bytes)

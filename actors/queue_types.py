@@ -4,8 +4,9 @@ Owns types only. `replay_queue` makes them, its callers (generators, scorers, th
 folder) read them. The protocols are here because `actors` may not import what implements them.
 """
 
+import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -63,6 +64,21 @@ class AdmissionGate(Protocol):
     def order_window(self) -> int | None:
         """How many younger groups may be trained before a group; None for any number."""
 
+    @property
+    def lag_bound(self) -> int | None:
+        """Largest lag of any group by slots and order alone; None where they bound the mean only."""
+
+    @property
+    def charged(self) -> Mapping[str, int]:
+        """Slots taken so far, by reason."""
+
+    @property
+    def released(self) -> Mapping[str, int]:
+        """Slots given back so far, by reason."""
+
+    def restart(self, charged: Mapping[str, int], released: Mapping[str, int], /) -> None:
+        """Begin with all slots free and these counts, which are equal in sum."""
+
     def charge(self, group_id: str, reason: Literal["drawn", "again"], /) -> None:
         """Take a slot, for a new prompt or one that was given back."""
 
@@ -106,7 +122,8 @@ class Lease:
 class Quarantined:
     """A prompt that could not be used, for the run folder.
 
-    `prompt` has no images (its index finds them again) and is None where the row itself was unreadable.
+    `stage` says where: read, generate, reward, score, learn. `prompt` is what is at hand of the input, None
+    where that is nothing; with `images_elsewhere` it has images that are not in it: its index finds them.
     """
 
     group_id: str
@@ -114,20 +131,10 @@ class Quarantined:
     prompt_id: str
     reason: str
     error: str
+    stage: str
     prompt: Prompt | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueueState:
-    """What a checkpoint keeps, so that a resumed run draws every prompt exactly once.
-
-    `cursor` is the next index to draw; `pending` the drawn indices that had not ended: they come first.
-    `accounting` counts them as pending.
-    """
-
-    cursor: int
-    pending: tuple[int, ...]
-    accounting: Accounting
+    images_elsewhere: bool = False
+    time_s: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +147,9 @@ class QueueStats:
     returned_prompts: int
     slots_available: int
     num_slots: int
+    lag_bound: int | None
+    slots_charged: Mapping[str, int]
+    slots_released: Mapping[str, int]
     num_bytes: int
     max_bytes: int
     accounting: Accounting

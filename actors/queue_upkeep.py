@@ -5,18 +5,15 @@ The half of `replay_queue.ReplayQueue` that its generators, scorers and learner 
 
 from collections.abc import Sequence
 
-from pgpo_async.actors.pending_groups import PendingGroups
+from pgpo_async.actors.queue_past import QueuePast
 from pgpo_async.actors.queue_stats import snapshot
-from pgpo_async.actors.queue_types import GroupState, Quarantined, QueueState, QueueStats
+from pgpo_async.actors.queue_types import GroupState, Quarantined, QueueStats
 from pgpo_async.contracts import Accounting
 
 
-class QueueUpkeep:
+class QueueUpkeep(QueuePast):
     """Of the groups pending in one queue."""
 
-    _groups: PendingGroups
-    _max_groups: int
-    _max_bytes: int
     _batch_asked: int
     _in_turns: bool
 
@@ -89,12 +86,6 @@ class QueueUpkeep:
     def accounting(self) -> Accounting:
         """Return where every drawn prompt is; always balanced."""
         return self._groups.ledger.accounting(self._groups.num_pending)
-
-    def state(self) -> QueueState:
-        """Return what a checkpoint must keep to draw on from here; everything pending is drawn again."""
-        groups = self._groups
-        pending = sorted([*groups.draw.returned, *(entry.draw.index for entry in groups.table)])
-        return QueueState(cursor=groups.draw.cursor, pending=tuple(pending), accounting=self.accounting())
 
     def stats(self) -> QueueStats:
         """Return a snapshot of depths, bytes, books, lags and what each side waits for."""

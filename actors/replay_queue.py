@@ -16,12 +16,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pgpo_async.actors.group_filter import has_signal
-from pgpo_async.actors.leases import Leases
-from pgpo_async.actors.ledger import Ledger
 from pgpo_async.actors.lending import next_batch, turn_of_generation
-from pgpo_async.actors.pending_groups import PendingGroups
-from pgpo_async.actors.prompt_draw import PromptDraw
-from pgpo_async.actors.queue_stats import reservation_blocked_by
+from pgpo_async.actors.prompt_draw import index_of
+from pgpo_async.actors.queue_memory import QueueMemory
 from pgpo_async.actors.queue_types import (
     AdmissionGate,
     Disposition,
@@ -30,7 +27,6 @@ from pgpo_async.actors.queue_types import (
     Lease,
     ObjectStore,
     PromptSource,
-    QueueState,
     Reservation,
 )
 from pgpo_async.actors.queue_upkeep import QueueUpkeep
@@ -44,8 +40,8 @@ class ReplayQueue(QueueUpkeep):
 
     `config` bounds groups, bytes and lease time (a bound on groups below one batch never yields a batch);
     without `scoring` a committed group counts as scored; `in_turns`: scoring waits for the whole batch;
-    `max_losses` is how many generators or scorers one group may cost. `version` and `resume` are those of
-    the checkpoint the run starts from.
+    `max_losses` is how many generators or scorers one group may cost. The queue begins with what `memory`
+    recollects of one that is gone.
     """
 
     def __init__(
@@ -57,30 +53,27 @@ class ReplayQueue(QueueUpkeep):
         max_lag: int,
         config: QueueConfig,
         group_filter: FilterConfig,
-        version: int = 0,
-        resume: QueueState | None = None,
+        memory: QueueMemory | None = None,
         scoring: bool = True,
         in_turns: bool = False,
         max_losses: int = 5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        ledger = Ledger(resume.accounting if resume else None)
+        self._admission = admission
+        self._source = source
         self._store = store
+        self._max_lag = max_lag
+        self._config = config
+        self._clock = clock
+        self._max_losses = max_losses
         self._filter = group_filter
         self._in_turns = in_turns
         self._generated_state = GroupState.GENERATED if scoring else GroupState.SCORED
         self._max_groups = config.max_groups or admission.num_slots
         self._max_bytes = config.max_bytes
         self._batch_asked = 0
-        self._groups = PendingGroups(
-            admission=admission,
-            draw=PromptDraw(source, ledger, resume),
-            leases=Leases(config.lease_timeout_s, clock),
-            ledger=ledger,
-            max_lag=max_lag,
-            max_losses=max_losses,
-            version=version,
-        )
+        self._memory = memory or QueueMemory()
+        self._begin(self._memory.recollected.state, self._memory.recollected.version)
 
     # Generators
 
@@ -91,6 +84,7 @@ class ReplayQueue(QueueUpkeep):
         Raises StageFailed where the source has nothing usable.
         """
         groups = self._groups
+        self.recall()
         if self._reservation_blocked_by():
             return None
         entry = groups.admit(holder)
@@ -104,22 +98,26 @@ class ReplayQueue(QueueUpkeep):
             min_version=groups.admission.oldest_useful_version(groups.version, num_ahead),
         )
 
-    def _reservation_blocked_by(self) -> str | None:
-        return reservation_blocked_by(self._groups, self._max_groups, self._max_bytes)
-
     def commit(self, group_id: str, holder: str, payload: bytes, header: GroupHeader) -> Disposition:
         """Bring a generated group. Returns what became of it: queued, filtered (no signal) or stale.
 
         Raises LeaseError if the holder has no reservation of it (any more): the group is dropped.
         Raises ValueError for a header of another group, or without the filter's key.
         """
-        entry = self._groups.held(group_id, holder, GroupState.RESERVED)
         if header.group_id != group_id:
             raise ValueError(f"header.group_id must be {group_id}, got {header.group_id}")
         # Whatever raises does so before anything has changed; after a full object store one may try again.
         signal = has_signal(header, self._filter)
         stale = self._groups.lag(header) > self._groups.max_lag
+        try:
+            entry = self._groups.held(group_id, holder, GroupState.RESERVED)
+        except LeaseError:
+            if signal and not stale and self._keep(group_id, payload, header):
+                return "queued"
+            raise
         ref = self._store.put(payload) if signal and not stale else None
+        if ref is not None:
+            self._memory.payload(entry.draw.index, payload, header, scored=False)
         self._groups.ledger.generate(header)
         if ref is None:
             how: Drop = "stale" if stale else "filtered"
@@ -129,6 +127,14 @@ class ReplayQueue(QueueUpkeep):
         self._groups.table.store(entry, ref, len(payload), header)
         self._groups.table.move(entry, self._generated_state)
         return "queued"
+
+    def _keep(self, group_id: str, payload: bytes, header: GroupHeader) -> bool:
+        """Keep a group of use whose reservation ended with the queue's process, or as it went back."""
+        index = index_of(group_id)
+        if not self._memory.writes or index in self._memory.kept or not self._groups.draw.has(index):
+            return False
+        self._memory.keep(index, payload, header, scored=False)
+        return True
 
     def give_back(self, group_id: str, holder: str) -> None:
         """Return a reserved prompt; it stays pending and is drawn first. Raises LeaseError."""
@@ -189,6 +195,7 @@ class ReplayQueue(QueueUpkeep):
             self._groups.drop(entry, "stale")
             return "stale"
         ref = self._store.put(payload)
+        self._memory.payload(entry.draw.index, payload, header, scored=True)
         self._groups.leases.end(group_id)
         self._groups.table.store(entry, ref, len(payload), header)
         self._groups.table.move(entry, GroupState.SCORED)
@@ -218,19 +225,25 @@ class ReplayQueue(QueueUpkeep):
             entry.train_version = version
         return [entry.lease() for entry in entries]
 
-    def ack(self, group_ids: Sequence[str], holder: str) -> int:
+    def ack(self, group_ids: Sequence[str], holder: str, version: int | None = None) -> int:
         """Count groups as trained and free their slots; return how many.
 
-        The step they were leased for is then done: the version is at least the next one. Where some are not
-        on lease (any more), the others are counted first, then LeaseError names those.
+        The step they were leased for is then done: the version is at least the next one. With `version`, that
+        of the step, the learner's word counts for groups that the queue no longer knows it had, since its
+        process was replaced: said twice, they are counted once.
+
+        Where some are not on lease (any more), the others are counted first, then LeaseError names those.
         """
+        if version is not None:
+            self._take_over(group_ids, holder, version)
         lost: list[str] = []
         num_trained = 0
         for group_id in group_ids:
             try:
                 entry = self._groups.held(group_id, holder, GroupState.TRAINING)
             except LeaseError as error:
-                lost.append(str(error))
+                if version is None or not self._memory.was_trained(index_of(group_id)):
+                    lost.append(str(error))
                 continue
             # The version first: a slot freed by this step must not be given to work for this step.
             if self.version <= entry.train_version:
@@ -240,3 +253,13 @@ class ReplayQueue(QueueUpkeep):
         if lost:
             raise LeaseError(f"{len(lost)} of {len(group_ids)} groups could not be acknowledged: {lost[0]}")
         return num_trained
+
+    def _take_over(self, group_ids: Sequence[str], holder: str, version: int) -> None:
+        """Lend the learner what it had from the queue's former process; whoever has it now has it in vain."""
+        self.recall()
+        for group_id in group_ids:
+            entry = self._groups.table.find(group_id)
+            if entry is not None and self._groups.leases.holder(group_id) != holder:
+                self._groups.leases.end(group_id)
+                self._groups.lend(entry, holder, GroupState.TRAINING)
+                entry.train_version = version

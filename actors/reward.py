@@ -1,28 +1,23 @@
 """The reward actor: scores groups in a child process that can be killed at a deadline.
 
 Owns the child's life: started warm, killed when late, replaced when dead, never outliving the actor. What a
-reward is belongs to `rewards`; the code inside the child to `reward_child`. A child, because math-verify
-needs a main thread, and because only a process can be stopped whatever it does. Placed by the orchestration
-as a threaded Ray actor (`max_concurrency` > 1: waiting calls queue up); generators call `score`.
+reward is belongs to `rewards`; the child from outside to `reward_process`, the code inside it to
+`reward_child`. A child, because math-verify needs a main thread, and because only a process can be stopped
+whatever it does. Placed by the orchestration as a threaded Ray actor (`max_concurrency` > 1: waiting calls
+queue up); generators call `score`.
 """
 
 import concurrent.futures
-import multiprocessing
-import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pebble import ProcessExpired, ProcessPool
-
-from pgpo_async.actors.reward_child import VerifierSpec, score_texts, start_child, warm_up
+from pgpo_async.actors.reward_child import VerifierSpec
+from pgpo_async.actors.reward_process import ProcessDied, RewardProcess
 from pgpo_async.config.pipeline import RewardConfig
-from pgpo_async.contracts import PgpoError, Prompt, RewardError, RewardTimeout, WaitTimeout
+from pgpo_async.contracts import ConfigError, Prompt, RewardError, RewardTimeout, WaitTimeout
 from pgpo_async.rewards.verifier import RewardParts
-
-Future = concurrent.futures.Future[Any]
 
 START_TIMEOUT_S = 120.0
 """Longest a child may take to start: Python, math-verify, the user's module, on a busy machine."""
@@ -37,10 +32,11 @@ class RewardWorker:
     def __init__(self, config: RewardConfig, *, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self._timeout_s = config.timeout_s
         self._start_timeout_s = start_timeout_s
+        self._max_memory_bytes = config.max_memory_bytes
         self._spec: VerifierSpec = (config.accuracy_weight, config.format_weight, config.function)
-        self._lock = threading.Lock()
-        self._futures: set[Future] = set()
-        self._pool: ProcessPool | None = None
+        self._turn = threading.Lock()  # held by the call that the child works for
+        self._state = threading.Lock()
+        self._process: RewardProcess | None = None
         self._closed = False
         # The kernel kills a child when the *thread* that started it ends, so one that never ends starts them.
         self._keeper = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="reward-keeper")
@@ -48,10 +44,11 @@ class RewardWorker:
     def prepare(self) -> None:
         """Start the child, so that no group waits for it.
 
-        Raises ConfigError if the reward function cannot be loaded, WaitTimeout if loading does not end.
+        Raises ConfigError if the reward function cannot be loaded, WaitTimeout if loading does not end,
+        RewardError if it ends the process.
         """
         try:
-            self._run("the reward process to start", None, warm_up, self._spec)
+            self._run("the reward process to start", self._start_timeout_s, ("warm up",))
         except RewardTimeout as error:
             raise WaitTimeout("the reward process to start", self._start_timeout_s) from error
 
@@ -65,88 +62,96 @@ class RewardWorker:
         if self._spec[2] is None:
             prompt = replace(prompt, images=())  # only a function of the user's may want to see them
         what = f"the rewards of {len(texts)} responses to prompt {prompt.prompt_id}"
-        scored: list[RewardParts] = self._run(
-            what, self._timeout_s, score_texts, self._spec, list(texts), prompt
-        )
-        return scored
+        scores = self._run(what, self._timeout_s, ("score", list(texts), prompt))
+        if len(scores) != len(texts):
+            raise RewardError(f"{what}: must be {len(texts)}, got {len(scores)}", reason="reward_invalid")
+        return [RewardParts(total=float(total), parts=dict(parts)) for total, parts in scores]
+
+    def ping(self) -> None:
+        """Give a sign of life."""
 
     def close(self) -> None:
         """Kill the child; calls that wait fail. Idempotent."""
-        with self._lock:
+        with self._state:
             self._closed = True
-            self._drop_pool()
+            process = self._process
+        if process is not None:
+            process.kill()
         self._keeper.shutdown(wait=True)
+        if process is not None:
+            with self._turn:  # the call that waited for it has ended, or ends now
+                process.close()
 
-    def _run(self, what: str, timeout_s: float | None, function: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return self._attempt(what, timeout_s, function, *args)
-        except BrokenProcessPool:
-            pass  # the child died while idle (out of memory, for instance): not this group's fault
-        try:
-            return self._attempt(what, timeout_s, function, *args)
-        except BrokenProcessPool as error:
-            raise RewardError(f"{what}: the reward process died twice", reason="reward_crashed") from error
+    def _run(self, what: str, timeout_s: float, request: tuple[Any, ...]) -> list[Any]:
+        with self._turn:
+            for is_last in (False, True):
+                process = self._started(what)
+                try:
+                    answer = process.ask(request, timeout_s)
+                except TimeoutError as error:
+                    self._discard(process)
+                    message = f"{what}: must come within {timeout_s} s: killed the process"
+                    raise RewardTimeout(message + process.last_words()) from error
+                except ProcessDied as error:
+                    self._discard(process)
+                    self._check_open()
+                    if error.begun or is_last:
+                        message = f"{what}: the reward process {error.message}"
+                        raise RewardError(message, reason="reward_crashed") from error
+                    continue  # it died while idle (out of memory, for instance): not this group's fault
+                return _scores(answer)
+        raise AssertionError("unreachable")
 
-    def _attempt(self, what: str, timeout_s: float | None, function: Callable[..., Any], *args: Any) -> Any:
-        pool, future, num_waiting = self._schedule(function, args, timeout_s)
-        # The pool's own clock runs once the child has taken the task; this one bounds the wait for that.
-        longest_s = num_waiting * (self._start_timeout_s + (timeout_s or 0.0))
+    def _started(self, what: str) -> RewardProcess:
+        """Return a child that has loaded, a new one if need be."""
+        with self._state:
+            self._check_open()
+            process = self._process
+        if process is not None and process.alive:
+            return process
+        if process is not None:
+            self._discard(process)
+        with self._state:
+            self._check_open()
+            starting = self._keeper.submit(RewardProcess, self._spec, self._max_memory_bytes)
         try:
-            return future.result(timeout=longest_s)
-        except concurrent.futures.TimeoutError as error:
-            if future.done():
-                raise RewardTimeout(f"{what}: must come within {timeout_s} s: killed the process") from error
-            self._discard(pool)
-            raise RewardTimeout(f"{what}: must be begun within {longest_s:.0f} s, got no process") from error
-        except ProcessExpired as error:
-            message = f"{what}: the reward process died with exit code {error.exitcode}"
+            process = starting.result()
+        except OSError as error:
+            message = f"{what}: the reward process must start, got {error}"
             raise RewardError(message, reason="reward_crashed") from error
-        except concurrent.futures.CancelledError as error:
-            raise BrokenProcessPool("the reward process was stopped") from error
-        except (PgpoError, BrokenProcessPool):
-            raise
-        except Exception as error:
-            raise RewardError(f"{what}: {type(error).__name__}: {error}") from error
-        finally:
-            with self._lock:
-                self._futures.discard(future)
+        with self._state:
+            self._process = process
+            closed = self._closed
+        if closed:
+            process.kill()
+        try:
+            process.wait_ready(self._start_timeout_s)
+        except TimeoutError as error:
+            self._discard(process)
+            message = f"{what}: must be begun within {self._start_timeout_s:.0f} s, got no process"
+            raise RewardTimeout(message + process.last_words()) from error
+        except ProcessDied as error:
+            self._discard(process)
+            self._check_open()
+            message = f"{what}: the reward process {error.message} before it was ready"
+            raise RewardError(message, reason="reward_crashed") from error
+        return process
 
-    def _schedule(
-        self, function: Callable[..., Any], args: Sequence[Any], timeout_s: float | None
-    ) -> tuple[ProcessPool, Future, int]:
-        with self._lock:
-            if self._closed:
-                raise RewardError("the reward actor must be open, got closed", reason="reward_closed")
-            if self._pool is not None and not self._pool.active:
-                self._drop_pool()
-            if self._pool is None:
-                self._pool = self._keeper.submit(self._open_pool).result()
-            try:
-                future = self._pool.schedule(function, args=args, timeout=timeout_s)
-            except RuntimeError as error:  # it broke after we looked
-                raise BrokenProcessPool(str(error)) from error
-            self._futures.add(future)
-            return self._pool, future, len(self._futures)
+    def _discard(self, process: RewardProcess) -> None:
+        process.kill()
+        with self._state:
+            if self._process is process:
+                self._process = None
+        process.close()
 
-    def _open_pool(self) -> ProcessPool:
-        pool = ProcessPool(
-            max_workers=1,
-            initializer=start_child,
-            initargs=(self._spec, os.getpid()),
-            context=multiprocessing.get_context("spawn"),  # a fork would copy Ray's threads and locks
-        )
-        assert pool.active  # asking starts it, on this thread
-        return pool
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RewardError("the reward actor must be open, got closed", reason="reward_closed")
 
-    def _discard(self, pool: ProcessPool) -> None:
-        with self._lock:
-            if self._pool is pool:
-                self._drop_pool()
 
-    def _drop_pool(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
-            pool.join()
-        for future in self._futures:  # a stopped pool leaves its tasks' callers waiting
-            future.cancel()
+def _scores(answer: dict[str, Any]) -> list[Any]:
+    if "config" in answer:
+        raise ConfigError(answer["config"])
+    if "scores" in answer:
+        return list(answer["scores"])
+    raise RewardError(answer["message"], reason=answer["reason"])

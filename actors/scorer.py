@@ -6,8 +6,10 @@ reference KL. A threaded Ray actor: `run` owns the models, `status` and `stop` a
 watched by `orchestration`.
 """
 
+import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from pgpo_async.actors.store_client import check_known
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import RolloutGroup, ScoredGroup, decode
+from pgpo_async.contracts.arrow import warm_up
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.spans import Span, Spans
@@ -36,6 +39,9 @@ from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
 from pgpo_async.policy.weight_files import read_version
 
 POLL_S = 30.0
+BEAT_S = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -43,6 +49,7 @@ class Scorer:
 
     def __init__(self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         self._name = name
+        warm_up()
         self._begin(config, run_id, queue=queue, store=store)
 
     def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
@@ -56,6 +63,7 @@ class Scorer:
         self._group_times = Durations()
         self._stopping = threading.Event()
         self._waiting_for = "start"
+        self._pass_began_s: float | None = None
         self._version = 0
         self._newer: Any = None
         self._num_groups = 0
@@ -75,7 +83,12 @@ class Scorer:
             torch.set_num_threads(self._config.scorer.num_threads)
         model = self._config.model
         path = resolve_model_path(model.path)
-        processor = load_processor(path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        processor = load_processor(
+            path,
+            min_pixels=model.min_pixels,
+            max_pixels=model.max_pixels,
+            trust_remote_code=model.trust_remote_code,
+        )
         self._device = "cuda" if ray.get_gpu_ids() else "cpu"
         self._policy = self._load_policy(path)
         # What the run started from; it never loads a version.
@@ -97,10 +110,12 @@ class Scorer:
             device=self._device,
             train_vision_tower=False,
             attention=model.attention,
+            trust_remote_code=model.trust_remote_code,
         )
 
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         leases = ScoringLeases(self._name, self._queue, self._config.scorer)
         while not self._stopping.is_set():
             leases.ask()
@@ -108,13 +123,32 @@ class Scorer:
             self._waiting_for = "generated groups"
             taken = leases.take()
             self._waiting_for = "its own passes"
-            outcomes = self._outcomes(taken) if taken else []
-            leases.hand_in(taken, outcomes)
-            self._num_groups += len(taken)
+            payloads = self._fetched(taken, leases)
+            if payloads:
+                self._pass_began_s = time.monotonic()
+                leases.hand_in(taken, self._outcomes(payloads))
+                self._pass_began_s = None
+                self._num_groups += len(taken)
         leases.close()
 
-    def _outcomes(self, leases: Sequence[Lease]) -> list[ScoredGroup | Exception]:
-        payloads = fetch([lease.ref for lease in leases], CALL_TIMEOUT_S)
+    def _beat(self) -> None:
+        """Give signs of life until `stop`, also during a long pass."""
+        stopping, queue = self._stopping, self._queue
+        while not stopping.wait(BEAT_S):
+            began_s = self._pass_began_s
+            stalled_s = 0.0 if began_s is None else time.monotonic() - began_s
+            queue.heartbeat.remote(self._name, self._waiting_for, stalled_s)
+
+    def _fetched(self, taken: Sequence[Lease], leases: ScoringLeases) -> list[bytes]:
+        try:
+            return fetch([lease.ref for lease in taken], CALL_TIMEOUT_S)
+        except ray.exceptions.RayError as error:
+            # A queue whose process was replaced has these groups again, as other objects.
+            logger.warning("%s: %d groups could not be fetched: %s", self._name, len(taken), error)
+            leases.give_back(taken)
+            return []
+
+    def _outcomes(self, payloads: Sequence[bytes]) -> list[ScoredGroup | Exception]:
         groups = [_unscored(decode(payload)) for payload in payloads]
         began = self._busy.total_s
         with self._busy.working(), self._spans.span("score", groups=len(groups)):
@@ -194,6 +228,10 @@ class Scorer:
             self._version = staged.version
             self._num_updates += 1
         return self._version
+
+    def leave(self) -> None:
+        """Take no more groups: `run` returns when what it has is handed in."""
+        self._stopping.set()
 
     def stop(self) -> None:
         """Ask `run` to end; it returns within one poll."""

@@ -67,11 +67,16 @@ class ScoringLeases:
         if small:
             self._send(self._queue.commit_several_scores.remote(self._name, small))
 
+    def give_back(self, leases: Sequence[Lease]) -> None:
+        """Return groups unscored; those that are no longer on lease are another's."""
+        for lease in leases:
+            self._send(self._queue.abandon.remote([lease.group_id], self._name))
+        self._settle()
+
     def close(self) -> None:
         """Wait until the queue has all that was scored, and give back what was leased ahead."""
         self._settle()
-        if leases := self._leased_ahead():
-            _get(self._queue.abandon.remote([lease.group_id for lease in leases], self._name))
+        self.give_back(self._leased_ahead())
 
     def _leased_ahead(self) -> list[Lease]:
         ahead, self._ahead = self._ahead, None

@@ -3,6 +3,7 @@
 A thin shell over `weight_store`. Receivers pull, and nobody waits for a receiver: a dead one hangs no one.
 """
 
+import os
 from collections.abc import Sequence
 
 from pgpo_async.actors.queue_types import ObjectStore
@@ -35,6 +36,10 @@ class StoreActor:
         version = self._weights.publish(manifest)
         self._changes.wake()
         return version
+
+    async def pid(self) -> int:
+        """Return this process: a sign of life, and whether it is still the same."""
+        return os.getpid()
 
     async def latest(self) -> int | None:
         """Return the newest version, None before the first."""

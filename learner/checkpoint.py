@@ -1,146 +1,205 @@
-"""Checkpoints that are whole or not there: what surrounds DeepSpeed's own files.
+"""Checkpoints that are whole or not there: the folders around DeepSpeed's own files.
 
-    FOLDER/latest.json            {"tag": ...}, replaced in one step after all else is on disk
-    FOLDER/TAG/manifest.json      every file's size and xxh3-128, the world size, the ZeRO stage, the step
-    FOLDER/TAG/...                what DeepSpeed writes, each rank its part
+    FOLDER/TAG/manifest.json      every file's size and hash, and what the checkpoint is of
+    FOLDER/TAG/run_state.json     the driver's: where the queue, the prompts and the counters stood
+    FOLDER/TAG/...                what DeepSpeed writes, each rank its part, and the ranks' random states
+    FOLDER/.TAG.partial/          being written; one rename makes it TAG once its manifest is on disk
+    FOLDER/.TAG.dropped/          being deleted
 
-Owns the pointer and the manifest; DeepSpeed's `save_checkpoint` and `load_checkpoint` are called by `worker`.
-DeepSpeed unpickles what it loads, so nothing is loaded that does not match a manifest that this module wrote.
-FOLDER must be one that all ranks share.
+Owns which checkpoints there are, which are the newest and the best, and how one appears and goes. Not what
+makes a folder whole (`manifest`), nor what the ranks write into it (`saving`, which calls this, as do
+`mirror` and the driver's side of a resumed run). FOLDER must be one that all ranks share.
 """
 
 import json
+import math
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from pgpo_async.contracts import WeightError
+from pgpo_async.learner import manifest
 
-POINTER = "latest.json"
-MANIFEST = "manifest.json"
-_CHUNK_BYTES = 16 << 20
+STATE = "run_state.json"
+_LEFTOVERS = (".*.partial", ".*.dropped", ".*.universal")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointInfo:
-    """What a checkpoint is of. `step` counts optimizer steps done."""
+    """What a checkpoint is of. `step` counts optimizer steps done, `version` is that of the weights.
+
+    Versions go on rising where a run goes back to an earlier step. `value` says how good the weights are
+    (higher is better), None where that is not known. `skipped`: why newer ones could not be used instead.
+    """
 
     tag: str
     step: int
+    version: int
     world_size: int
     zero_stage: int
+    value: float | None = None
+    skipped: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"value must be finite or None, got {self.value}")
+
+    def about(self) -> dict[str, Any]:
+        """What the manifest says beside the files."""
+        return {name: value for name, value in asdict(self).items() if name != "skipped"}
+
+    @classmethod
+    def of(cls, about: Mapping[str, Any], tag: str, where: str) -> "CheckpointInfo":
+        """From a manifest in `where`, which must be of `tag`. Raises WeightError."""
+        try:
+            info = cls(**about)
+        except (TypeError, ValueError) as error:
+            raise WeightError(f"checkpoint {where}: its manifest must say what it is of: {error}") from error
+        if info.tag != tag:
+            raise WeightError(f"checkpoint {where}: its manifest must be of {tag!r}, got {info.tag!r}")
+        return info
 
 
-def prepare(folder: Path, tag: str) -> None:
-    """Make room for a new checkpoint: one writer, before any rank saves. Drops what a crash left there.
+def partial(folder: Path, tag: str) -> Path:
+    """Where a checkpoint is written before it is one."""
+    return folder / f".{tag}.partial"
 
-    Raises ValueError if the tag is no plain name, or is the checkpoint that the pointer names.
+
+def prepare(folder: Path, tag: str, state: Mapping[str, Any] | None = None) -> Path:
+    """Make room for a new checkpoint: one writer, before any rank saves. Drops what a crash left behind.
+
+    Returns the folder to write into, with `state` already in it. Raises ValueError if the tag is no plain
+    name, or is that of the newest checkpoint and that one is whole, or if JSON cannot hold the state.
     """
-    if not tag or Path(tag).name != tag:
+    text = _json(state or {})
+    if not tag or Path(tag).name != tag or tag.startswith("."):
         raise ValueError(f"tag must be a plain name, got {tag!r}")
-    if _pointed(folder) == tag:
+    newest = find(folder)[0][:1]
+    if newest and newest[0].tag == tag and _is_whole(folder / tag):
         raise ValueError(f"tag must be new: {tag!r} is the latest checkpoint in {folder}")
-    if (folder / tag).exists():
-        shutil.rmtree(folder / tag)
-    (folder / tag).mkdir(parents=True)
+    for pattern in _LEFTOVERS:
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover)
+    home = partial(folder, tag)
+    home.mkdir(parents=True)
+    (home / STATE).write_text(text)
+    return home
 
 
 def commit(folder: Path, info: CheckpointInfo) -> None:
-    """Make a saved checkpoint the latest: one writer, after every rank has saved."""
-    home = folder / info.tag
-    files = {}
-    for path in _files(home):
-        files[path.relative_to(home).as_posix()] = {"num_bytes": path.stat().st_size, "xxh3": _hash(path)}
-        _sync(path)
-    for path in [home, *(p for p in home.rglob("*") if p.is_dir())]:
-        _sync(path)
-    _write(home / MANIFEST, {**asdict(info), "files": files})
-    _write(folder / POINTER, {"tag": info.tag})
+    """Make a saved checkpoint visible: one writer, after every rank has saved."""
+    home = partial(folder, info.tag)
+    manifest.write(home, info.about())
+    manifest.sync_all(home)
+    reveal(folder, info.tag)
+
+
+def reveal(folder: Path, tag: str) -> None:
+    """Rename what is written and has its manifest. A checkpoint of that name, not the newest, goes first."""
+    if (folder / tag).exists():
+        _drop(folder, tag)
+    os.replace(partial(folder, tag), folder / tag)
+    manifest.sync(folder)
+
+
+def find(folder: Path) -> tuple[list[CheckpointInfo], tuple[str, ...]]:
+    """All checkpoints with a good manifest, the highest step first, and what is wrong with the others.
+
+    The files are not read: `verify` does that. Equal steps are in the order of their versions.
+    """
+    found, problems = [], []
+    for home in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if home.name.startswith(".") or not home.is_dir():
+            continue
+        try:
+            found.append(CheckpointInfo.of(manifest.read(home).about, home.name, str(home)))
+        except WeightError as error:
+            problems.append(str(error))
+    return sorted(found, key=_age, reverse=True), tuple(problems)
+
+
+def candidates(folder: Path, tag: str | None = None) -> tuple[list[CheckpointInfo], tuple[str, ...]]:
+    """What a run may go on from: `tag` alone, or all as `find` gives them; neither where there is none.
+
+    Raises WeightError if `tag` is not there or has no good manifest, or if no checkpoint has.
+    """
+    if tag is not None:
+        home = folder / tag
+        return [CheckpointInfo.of(manifest.read(home).about, tag, str(home))], ()
+    found, problems = find(folder)
+    if problems and not found:
+        raise WeightError(f"{folder} must hold a checkpoint that can be read: {'; '.join(problems)}")
+    return found, problems
 
 
 def latest(folder: Path) -> CheckpointInfo | None:
-    """The checkpoint that the pointer names, None where there is none yet.
+    """The checkpoint of the highest step that has a good manifest; None where there is none at all.
 
-    Raises WeightError if the pointer or the manifest is broken.
+    Raises WeightError if there are checkpoints and none of them has.
     """
-    tag = _pointed(folder)
-    if tag is None:
-        return None
-    manifest = _read(folder / tag / MANIFEST)
-    try:
-        info = CheckpointInfo(**{name: manifest[name] for name in CheckpointInfo.__slots__})
-    except KeyError as error:
-        raise WeightError(f"checkpoint {folder / tag}: manifest must hold {error}, got none") from error
-    if info.tag != tag:
-        raise WeightError(f"checkpoint {folder / tag}: manifest must be of {tag!r}, got {info.tag!r}")
-    return info
+    found, problems = candidates(folder)
+    return replace(found[0], skipped=problems) if found else None
 
 
 def verify(folder: Path, tag: str, *, part: int = 0, num_parts: int = 1) -> None:
-    """Check files against the manifest: every `num_parts`-th, so that the ranks can share the reading.
-
-    Raises WeightError naming the first file that is missing, extra, or different.
-    """
-    home = folder / tag
-    expected = _read(home / MANIFEST).get("files", {})
-    found = {path.relative_to(home).as_posix() for path in _files(home)}
-    if found != set(expected):
-        wrong = sorted(found ^ set(expected))[0]
-        raise WeightError(f"checkpoint {home} must hold the files of its manifest, differs in {wrong}")
-    for name in sorted(expected)[part::num_parts]:
-        if _hash(home / name) != expected[name]["xxh3"]:
-            raise WeightError(f"checkpoint {home}: {name} does not match its checksum")
+    """Check a checkpoint's files, or a share of them: see `manifest.verify`. Raises WeightError."""
+    manifest.verify(folder / tag, part=part, num_parts=num_parts)
 
 
-def _pointed(folder: Path) -> str | None:
-    if not (folder / POINTER).is_file():
-        return None
-    tag = _read(folder / POINTER).get("tag")
-    if not isinstance(tag, str) or Path(tag).name != tag:
-        raise WeightError(f"{folder / POINTER} must name a tag, got {tag!r}")
-    return tag
-
-
-def _files(home: Path) -> list[Path]:
-    return sorted(path for path in home.rglob("*") if path.is_file() and path != home / MANIFEST)
-
-
-def _hash(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise WeightError(f"{path} must be readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise WeightError(f"{path} must hold a JSON object, got {type(content).__name__}")
+def read_state(folder: Path, tag: str) -> dict[str, Any]:
+    """What the driver gave `prepare`. Raises WeightError if it is not as it was written."""
+    content = json.loads(manifest.read_file(folder / tag, STATE))
+    assert isinstance(content, dict), f"{STATE} matches its checksum, so `prepare` wrote it"
     return content
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace a file in one step, on disk before and after."""
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    _sync(path.parent)
+def surplus(found: Sequence[CheckpointInfo], keep_last: int, keep_best: int) -> list[CheckpointInfo]:
+    """Those of `found` that are neither among the newest `keep_last` (at least one) nor the best."""
+    newest = sorted(found, key=_age, reverse=True)
+    valued = [(info.value, info) for info in newest if info.value is not None]
+    # Stable: of equally good ones the newest stays.
+    best = [info for _, info in sorted(valued, key=lambda item: item[0], reverse=True)]
+    kept = {info.tag for info in [*newest[: max(1, keep_last)], *best[:keep_best]]}
+    return [info for info in newest if info.tag not in kept]
+
+
+def prune(folder: Path, keep_last: int, keep_best: int, *, spare: Collection[str] = ()) -> list[str]:
+    """Delete what is neither new nor good, but for the tags to `spare`: one writer. Returns what went.
+
+    What has no good manifest stays: it may be somebody's, or be mended.
+    """
+    tags = [info.tag for info in surplus(find(folder)[0], keep_last, keep_best) if info.tag not in spare]
+    for tag in tags:
+        _drop(folder, tag)
+    return tags
+
+
+def _json(state: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(state))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"state must be what JSON can hold, got {error}") from error
+
+
+def _age(info: CheckpointInfo) -> tuple[int, int]:
+    return info.step, info.version
+
+
+def _drop(folder: Path, tag: str) -> None:
+    """Out of sight in one step, so that a kill leaves no half of it."""
+    dropped = folder / f".{tag}.dropped"
+    shutil.rmtree(dropped, ignore_errors=True)
+    os.replace(folder / tag, dropped)
+    manifest.sync(folder)
+    shutil.rmtree(dropped, ignore_errors=True)
+
+
+def _is_whole(home: Path) -> bool:
+    try:
+        manifest.verify(home)
+    except (WeightError, OSError):
+        return False
+    return True

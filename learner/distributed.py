@@ -10,9 +10,13 @@ import sys
 import types
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Value = TypeVar("Value")
+# The one that this process serves: it lives as long as the group.
+_stores: list[Any] = []
 
 _MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 
@@ -32,6 +36,8 @@ def join_ranks(
     Each collective fails after `timeout_s`. Raises torch's DistError where the other ranks do not come.
     """
     _set_environment(rank, world_size, master_addr, master_port, use_gpu)
+    if rank == 0:
+        _serve_store(master_addr, master_port, timedelta(seconds=timeout_s))
     _limit_all_groups(timeout_s)
     deepspeed = import_deepspeed()
     # The op would be compiled for 38 s and never used.
@@ -72,10 +78,18 @@ def agree(
     return largest, tuple(f"rank {rank}: {text}" for rank, text in enumerate(problems) if text is not None)
 
 
+def from_rank_0(value: Value, device: torch.device) -> Value:
+    """Rank 0's `value` on all ranks; collective. What the others pass is ignored."""
+    box = [value]
+    torch.distributed.broadcast_object_list(box, src=0, device=device)
+    return box[0]
+
+
 def leave_ranks() -> None:
     """Take the process group apart, if there is one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    _stores.clear()
 
 
 def _set_environment(rank: int, world_size: int, master_addr: str, master_port: int, use_gpu: bool) -> None:
@@ -86,9 +100,32 @@ def _set_environment(rank: int, world_size: int, master_addr: str, master_port: 
         MASTER_ADDR=master_addr,
         MASTER_PORT=str(master_port),
         DS_ACCELERATOR="cuda" if use_gpu else "cpu",
+        # All ranks are then clients of a store that is there already: see `_serve_store`.
+        TORCHELASTIC_USE_AGENT_STORE="True",
+        TORCHELASTIC_RESTART_COUNT="0",
     )
     # Read as "several ranks share this machine's cores": DeepSpeed would then bind them.
     os.environ.pop("LOCAL_SIZE", None)
+
+
+def _serve_store(address: str, port: int, timeout: timedelta) -> None:
+    """Open the ranks' meeting point at that address alone: torch's own would listen on all interfaces."""
+    from torch._C._distributed_c10d import TCPStore
+
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind((address, port))
+        listener.listen()
+        store = TCPStore(
+            address,
+            port,
+            is_master=True,
+            timeout=timeout,
+            wait_for_workers=False,
+            master_listen_fd=listener.fileno(),
+        )
+        listener.detach()  # the store's now
+    _stores.append(store)
 
 
 def _limit_all_groups(timeout_s: float) -> None:

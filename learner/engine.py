@@ -50,8 +50,14 @@ class LearnerEngine:
             train_vision_tower=model.train_vision_tower,
             activation_checkpointing=config.learner.activation_checkpointing,
             attention=model.attention,
+            trust_remote_code=model.trust_remote_code,
         ).train()
-        self.processor = load_processor(model.path, min_pixels=model.min_pixels, max_pixels=model.max_pixels)
+        self.processor = load_processor(
+            model.path,
+            min_pixels=model.min_pixels,
+            max_pixels=model.max_pixels,
+            trust_remote_code=model.trust_remote_code,
+        )
         self._collator = Collator(self.processor, self.policy.config)
         shaper = config.algorithm.shaper
         self._shaper = make_shaper(shaper.name, **shaper.parameters())

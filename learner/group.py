@@ -6,7 +6,7 @@ driver can start new ones and load the last checkpoint. Called by `orchestration
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
@@ -15,8 +15,10 @@ from pgpo_async.config import RunConfig
 from pgpo_async.contracts import ConfigError, GroupHeader, LeaseError, StageFailed, WeightError
 from pgpo_async.contracts.errors import plain
 from pgpo_async.learner.batching import assign_groups, group_cost, loss_normalizer
+from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.publisher import Publish
-from pgpo_async.learner.rank_errors import describe, root_cause
+from pgpo_async.learner.rank_errors import describe, error_of, root_cause
+from pgpo_async.learner.step_metrics import combined
 from pgpo_async.metrics.spans import Span
 
 ACTOR_OPTIONS: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}
@@ -43,6 +45,8 @@ class LearnerGroup:
         self._config = config
         self._timeout_s = config.learner.step_timeout_s
         self._pair_cost = 0.0
+        # Versions published beyond the steps done: those of steps that a learner before went back on.
+        self.versions_ahead = 0
 
     def train_step(
         self, leases: Sequence[LeasedGroup], step: int, meanwhile: Callable[[], None] = lambda: None
@@ -60,7 +64,7 @@ class LearnerGroup:
         if not leases:
             raise ValueError("leases must hold at least one group, got none")
         shares = self._shares(leases, step)
-        return _combined(self._call(f"step {step}", "train_step", shares, LeaseError, meanwhile))
+        return combined(self._call(f"step {step}", "train_step", shares, LeaseError, meanwhile))
 
     def prepare(self, leases: Sequence[LeasedGroup], step: int) -> None:
         """Let the ranks read the groups of a step to come, beside the one that runs. From any thread.
@@ -76,7 +80,8 @@ class LearnerGroup:
         shares = assign_groups(costs, len(self._workers))
         algorithm = self._config.algorithm
         normalizer = loss_normalizer(headers, algorithm.loss, mask_truncated=algorithm.mask_truncated)
-        return [([leases[i].ref for i in share], step, normalizer) for share in shares]
+        version = step + self.versions_ahead
+        return [([leases[i].ref for i in share], step, version, normalizer) for share in shares]
 
     def publish(self, version: int) -> dict[str, float]:
         """Snapshot the weights as `version`; sending goes on in the background. Returns `publish_blocked_s`
@@ -85,25 +90,53 @@ class LearnerGroup:
         Raises WeightError if an earlier version could not be sent; StageFailed.
         """
         what = f"publication of version {version}"
-        return _combined(self._call(what, "publish", self._same(version), WeightError))
+        return combined(self._call(what, "publish", self._same(version), WeightError))
 
     def flush(self, timeout_s: float) -> int | None:
         """Wait until the last version is sent; returns it. Raises WaitTimeout, WeightError, StageFailed."""
         version: int | None = self._call_first("flush", timeout_s, within_s=timeout_s + _ANSWER_S)
         return version
 
-    def save(self, folder: str, tag: str, step: int) -> None:
-        """Save a checkpoint after `step` steps. Raises ValueError if the tag is the latest's; StageFailed."""
-        self._call_first("prepare_save", folder, tag, within_s=self._timeout_s)
-        self._call(f"checkpoint {tag}", "save", self._same(folder, tag, step))
+    def save(
+        self, folder: str, tag: str, step: int, *, version: int, state: Mapping[str, Any], value: float | None
+    ) -> tuple[str, ...]:
+        """Save a checkpoint after `step` steps; the rest is as in `CheckpointInfo` and `checkpoint.prepare`.
 
-    def load(self, folder: str) -> int | None:
-        """Load the latest checkpoint; returns its step, None if there is none.
-
-        Raises WeightError if it is broken or does not fit this run; StageFailed.
+        Returns warnings, a line each: what was not deleted, or not uploaded since the last save. Raises
+        ValueError if the tag is that of the latest, or state or value cannot be written; StageFailed.
         """
-        steps: list[int | None] = self._call("loading a checkpoint", "load", self._same(folder), WeightError)
-        return steps[0]
+        info = CheckpointInfo(
+            tag=tag,
+            step=step,
+            version=version,
+            world_size=len(self._workers),
+            zero_stage=self._config.learner.zero_stage,
+            value=value,
+        )
+        self._call_first("prepare_save", folder, tag, dict(state), within_s=self._timeout_s)
+        warnings: list[tuple[str, ...]] = self._call(f"checkpoint {tag}", "save", self._same(folder, info))
+        return warnings[0]
+
+    def finish_uploads(self, timeout_s: float) -> tuple[str, ...]:
+        """Wait until the saved checkpoints are at `train.checkpoint_url`; returns what failed, a line each.
+
+        Raises WaitTimeout, StageFailed.
+        """
+        problems: tuple[str, ...] = self._call_first(
+            "finish_uploads", timeout_s, within_s=timeout_s + _ANSWER_S
+        )
+        return problems
+
+    def load(self, folder: str, tag: str | None = None) -> CheckpointInfo | None:
+        """Load checkpoint `tag`, or the newest that is whole; what it is of, None if there is none.
+
+        It may be of another number of ranks. Raises WeightError, with nothing loaded, if `tag`, or every one
+        there is, is broken, or it is of another ZeRO stage; StageFailed.
+        """
+        infos: list[CheckpointInfo | None] = self._call(
+            "loading a checkpoint", "load", self._same(folder, tag), WeightError
+        )
+        return infos[0]
 
     def export_hf(self, folder: str) -> None:
         """Write the model for transformers and vLLM. Raises ValueError if `folder` is in use; StageFailed."""
@@ -120,6 +153,10 @@ class LearnerGroup:
         refs = [worker.take_spans.remote() for worker in self._workers]
         answered, _ = ray.wait(refs, num_returns=len(refs), timeout=_ANSWER_S) if refs else ([], [])
         return {f"learner-{rank}": ray.get(ref) for rank, ref in enumerate(refs) if ref in answered}
+
+    def ranks(self) -> dict[str, Any]:
+        """The ranks' actors by name, for whoever asks them for a sign of life."""
+        return {f"learner-{rank}": worker for rank, worker in enumerate(self._workers)}
 
     def shutdown(self) -> None:
         """End all ranks, politely for a while, then by force. Never raises."""
@@ -173,7 +210,7 @@ class LearnerGroup:
             if not done:
                 late = {refs.index(ref) for ref in waiting}
                 raise self._failed(f"{what} took longer than {self._timeout_s:.0f} s", late=late)
-            if _error_of(done[0]) is not None:
+            if error_of(done[0]) is not None:
                 raise self._cause(what, refs, harmless)
         return list(ray.get(refs, timeout=self._timeout_s))
 
@@ -194,7 +231,7 @@ class LearnerGroup:
         """What to raise after a first failure; the ranks are dead then, unless it was harmless."""
         # The first to answer is often one that lost its peer: give the peer's death time to show.
         ended, late = ray.wait(list(refs), num_returns=len(refs), timeout=_GRACE_S)
-        errors = {refs.index(ref): found for ref in ended if (found := _error_of(ref)) is not None}
+        errors = {refs.index(ref): found for ref in ended if (found := error_of(ref)) is not None}
         rank, cause = root_cause(errors)
         if not late and harmless and all(isinstance(error, harmless) for error in errors.values()):
             return cause
@@ -224,20 +261,3 @@ def start_group(config: RunConfig, make_actor: Callable[[int, int], Any]) -> Lea
     group = LearnerGroup([make_actor(rank, world_size) for rank in range(world_size)], config)
     group.start()
     return group
-
-
-def _error_of(ref: Any) -> BaseException | None:
-    """What a finished call raised, as it was raised over there."""
-    try:
-        ray.get(ref, timeout=_ANSWER_S)
-    except Exception as error:
-        return plain(error)
-    return None
-
-
-def _combined(reports: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Metrics are equal on all ranks but for seconds, where the slowest counts."""
-    return {
-        name: max(report[name] for report in reports) if name.endswith("_s") else value
-        for name, value in reports[0].items()
-    }

@@ -69,8 +69,8 @@ class LossInputs:
         )
 
 
-def loss_inputs(groups: Sequence[ScoredGroup], algorithm: AlgorithmConfig, *, step: int = 0) -> LossInputs:
-    """Flatten the groups of the `step`-th optimizer step, from 0, which is the weights' version, too.
+def loss_inputs(groups: Sequence[ScoredGroup], algorithm: AlgorithmConfig, *, version: int = 0) -> LossInputs:
+    """Flatten the groups of an optimizer step on weights `version`.
 
     Raises ValueError for a reward that is not finite, or a group too small to compare.
     """
@@ -91,7 +91,7 @@ def loss_inputs(groups: Sequence[ScoredGroup], algorithm: AlgorithmConfig, *, st
         lengths=lengths,
         proximal_logprobs_N=_flat([row for scored in groups for row in scored.proximal_logprobs]),
         behaviour_logprobs_N=_flat([rollout.behaviour_logprobs for rollout in rollouts]),
-        lags_N=_flat([_lags(rollout, step) for rollout in rollouts]),
+        lags_N=_flat([_lags(rollout, version) for rollout in rollouts]),
         advantages_N=plain_advantages_N * weights_N,
         plain_advantages_N=plain_advantages_N,
         scales_N=scales_B.repeat_interleave(length_B),
@@ -161,10 +161,10 @@ def _reference_rows(groups: Sequence[ScoredGroup]) -> list[np.ndarray[tuple[int]
     return [row for scored in groups for row in scored.signals[REFERENCE]]
 
 
-def _lags(rollout: Rollout, step: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _lags(rollout: Rollout, version: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     lags = np.zeros(len(rollout.response_token_ids), np.float32)
     for span in rollout.version_spans:
-        lags[span.start : span.end] = max(0, step - span.version)
+        lags[span.start : span.end] = max(0, version - span.version)
     return lags
 
 

@@ -81,7 +81,7 @@ def plan_step(
     groups = [prompt_group(scored.group) for scored in batch.groups]
     for group in groups:
         collator.check(group)
-    inputs = loss_inputs(batch.groups, config.algorithm, step=batch.step)
+    inputs = loss_inputs(batch.groups, config.algorithm, version=batch.version)
     firsts = np.cumsum([0, *(len(group.responses) for group in groups)])
     sizes = [GroupSize(prompt=len(g.prompt_token_ids), responses=g.response_lengths) for g in groups]
     plan = pack(sizes, max(1, config.learner.micro_batch_tokens // num_passes), pair_cost=pair_cost)

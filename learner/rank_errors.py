@@ -1,9 +1,20 @@
-"""Which rank's failure was the cause, and what to say of it. Called by `group`."""
+"""What ranks raised, which rank's failure was the cause, and what to say of it. Called by `group`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import ray
+
+from pgpo_async.contracts.errors import plain
+
+
+def error_of(ref: Any) -> BaseException | None:
+    """What a finished call raised, as it was raised over there; None where it returned."""
+    try:
+        ray.get(ref, timeout=2.0)
+    except Exception as error:
+        return plain(error)
+    return None
 
 
 def root_cause(errors: Mapping[int, BaseException]) -> tuple[int, BaseException]:

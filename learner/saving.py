@@ -1,54 +1,67 @@
 """Saving, loading and exporting over all ranks. Collective: every rank calls, with the same arguments.
 
-Owns the order in which ranks and files take part. What makes a checkpoint whole is `checkpoint`'s. Called by
-`worker`, in its torch thread.
+Owns the order in which ranks and files take part. What makes a checkpoint whole is `checkpoint`'s, and how
+one of another number of ranks is read `universal`'s. Called by `worker`, in its torch thread.
 """
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pgpo_async.contracts import WeightError
-from pgpo_async.learner import checkpoint
+from pgpo_async.learner import checkpoint, random_states, universal
 from pgpo_async.learner.checkpoint import CheckpointInfo
-from pgpo_async.learner.distributed import agree
+from pgpo_async.learner.distributed import agree, from_rank_0
 from pgpo_async.learner.engine import LearnerEngine
+from pgpo_async.learner.uploads import Uploads
 from pgpo_async.learner.weights import HostWeights, snapshot
 
-
-def save(engine: LearnerEngine, folder: Path, tag: str, step: int) -> None:
-    """Write all ranks' parts, then make them the latest checkpoint. `checkpoint.prepare` came first."""
-    engine.activity.set(f"saving checkpoint {tag}")
-    engine.deepspeed.save_checkpoint(str(folder), tag=tag, save_latest=False)
-    agree([], None, engine.device)  # all ranks have written
-    if engine.rank == 0:
-        engine.activity.set(f"committing checkpoint {tag}")
-        checkpoint.commit(folder, _info(engine, tag, step))
-    engine.activity.set("idle")
+Found = tuple[list[CheckpointInfo], tuple[str, ...]]
 
 
-def load(engine: LearnerEngine, folder: Path) -> int | None:
-    """Load the latest checkpoint; its step, or None where there is none.
+def save(
+    engine: LearnerEngine, folder: Path, info: CheckpointInfo, uploads: Uploads | None
+) -> tuple[str, ...]:
+    """Write all ranks' parts, make them visible, delete old ones. `checkpoint.prepare` came first.
 
-    Raises WeightError on all ranks, before anything is read, if any of them finds it broken or not of this
-    number of ranks and ZeRO stage (DeepSpeed can change neither).
+    Returns what else went wrong since the last save, a line each: nothing that would have to stop training.
     """
-    engine.activity.set(f"checking the checkpoint in {folder}")
-    info, problem = None, None
-    try:
-        info = _checked(engine, folder)
-    except (WeightError, OSError) as error:
-        problem = str(error)
-    _, problems = agree([], problem, engine.device)
-    if problems:
-        engine.activity.set("idle")
-        raise WeightError("checkpoint refused: " + "; ".join(problems))
-    if info is not None:
-        engine.activity.set(f"loading checkpoint {info.tag}")
-        path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=info.tag)
-        assert path is not None, f"DeepSpeed found nothing in {folder / info.tag}"
+    engine.activity.set(f"saving checkpoint {info.tag}")
+    home = checkpoint.partial(folder, info.tag)
+    engine.deepspeed.save_checkpoint(str(folder), tag=home.name, save_latest=False)
+    random_states.write(home, engine.rank, engine.device)
+    agree([], None, engine.device)  # all ranks have written
+    warnings: tuple[str, ...] = ()
+    if engine.rank == 0:
+        engine.activity.set(f"committing checkpoint {info.tag}")
+        checkpoint.commit(folder, info)
+        warnings = _after_commit(engine, folder, info.tag, uploads)
     engine.activity.set("idle")
-    return None if info is None else info.step
+    return warnings
+
+
+def load(engine: LearnerEngine, folder: Path, tag: str | None = None) -> CheckpointInfo | None:
+    """Load checkpoint `tag`, or the newest whole one; what it is of, or None where there is none.
+
+    Raises WeightError on all ranks, before anything is unpickled, if `tag` (or every one) is broken, or if
+    the first that is whole is of another ZeRO stage, which DeepSpeed cannot change.
+    """
+    engine.activity.set(f"looking for a checkpoint in {folder}")
+    try:
+        found, skipped = _candidates(engine, folder, tag)
+        for info in found:
+            reasons = _verified(engine, folder, info)
+            if not reasons:
+                _read(engine, folder, info)
+                return replace(info, skipped=skipped)
+            skipped = (*skipped, *reasons)
+        if skipped:
+            raise _refused(skipped)
+        return None
+    finally:
+        engine.activity.set("idle")
 
 
 def export_hf(engine: LearnerEngine, folder: Path) -> None:
@@ -68,24 +81,94 @@ def export_hf(engine: LearnerEngine, folder: Path) -> None:
     engine.activity.set("idle")
 
 
-def _checked(engine: LearnerEngine, folder: Path) -> CheckpointInfo | None:
-    info = checkpoint.latest(folder)
-    if info is None:
-        return None
-    wanted = _info(engine, info.tag, info.step)
-    if info != wanted:
+def _after_commit(engine: LearnerEngine, folder: Path, tag: str, uploads: Uploads | None) -> tuple[str, ...]:
+    train = engine.config.train
+    warnings = uploads.take_problems() if uploads else ()
+    needed = {tag, *(uploads.tags if uploads else ())}
+    try:
+        checkpoint.prune(folder, train.keep_checkpoints, train.keep_best, spare=needed)
+    except OSError as error:
+        warnings += (f"old checkpoints in {folder} could not be deleted: {error}",)
+    if uploads:
+        uploads.submit(folder, tag)
+    return warnings
+
+
+def _candidates(engine: LearnerEngine, folder: Path, tag: str | None) -> Found:
+    """As rank 0 sees the folder: a shared one may look different elsewhere for a moment."""
+    found: Found = [], ()
+
+    def look() -> None:
+        nonlocal found
+        found = checkpoint.candidates(folder, tag)
+
+    problems = _together(engine, look, only_rank_0=True)
+    if problems:
+        raise _refused(problems)
+    return from_rank_0(found, engine.device)
+
+
+def _verified(engine: LearnerEngine, folder: Path, info: CheckpointInfo) -> tuple[str, ...]:
+    """What is broken; raises WeightError if it is whole enough to say that it is of another stage."""
+    stage = engine.config.learner.zero_stage
+    if info.zero_stage != stage:
         raise WeightError(
-            f"{folder / info.tag} must be of {wanted.world_size} ranks at ZeRO stage {wanted.zero_stage}, "
-            f"got {info.world_size} at stage {info.zero_stage}: keep both, or start from an exported model"
+            f"checkpoint refused: {folder / info.tag} must be of ZeRO stage {stage}, got {info.zero_stage}: "
+            "keep learner.zero_stage, or start from an exported model"
         )
-    checkpoint.verify(folder, info.tag, part=engine.rank, num_parts=engine.world_size)
-    return info
+    engine.activity.set(f"checking checkpoint {info.tag}")
+    part, num_parts = engine.rank, engine.world_size
+    return _together(engine, lambda: checkpoint.verify(folder, info.tag, part=part, num_parts=num_parts))
 
 
-def _info(engine: LearnerEngine, tag: str, step: int) -> CheckpointInfo:
-    return CheckpointInfo(
-        tag=tag, step=step, world_size=engine.world_size, zero_stage=engine.config.learner.zero_stage
-    )
+def _read(engine: LearnerEngine, folder: Path, info: CheckpointInfo) -> None:
+    if info.world_size != engine.world_size:
+        _read_changed(engine, folder, info)
+        return
+    engine.activity.set(f"loading checkpoint {info.tag}")
+    path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=info.tag)
+    assert path is not None, f"DeepSpeed found nothing in {folder / info.tag}"
+    random_states.restore(folder / info.tag, engine.rank, engine.device)
+
+
+def _read_changed(engine: LearnerEngine, folder: Path, info: CheckpointInfo) -> None:
+    """Load a checkpoint of another number of ranks."""
+    part, num_parts = engine.rank, engine.world_size
+    engine.activity.set(f"converting checkpoint {info.tag} from {info.world_size} to {num_parts} ranks")
+    try:
+        problems = _together(engine, lambda: universal.convert(folder, info.tag), only_rank_0=True)
+        problems = problems or _together(
+            engine, lambda: universal.verify(folder, info.tag, part=part, num_parts=num_parts)
+        )
+        if problems:
+            raise WeightError(
+                f"checkpoint {folder / info.tag} of {info.world_size} ranks could not be converted for "
+                f"{num_parts}: {'; '.join(problems)}: set learner.replicas to {info.world_size}, or start "
+                "from an exported model"
+            )
+        engine.activity.set(f"loading checkpoint {info.tag}, converted")
+        universal.load(engine.deepspeed, folder, info.tag)
+        agree([], None, engine.device)  # all ranks have read
+    finally:
+        if engine.rank == 0:
+            universal.remove(folder, info.tag)
+
+
+def _together(
+    engine: LearnerEngine, work: Callable[[], object], *, only_rank_0: bool = False
+) -> tuple[str, ...]:
+    """Do something that is not collective; what went wrong on which rank, known to all of them."""
+    problem = None
+    if engine.rank == 0 or not only_rank_0:
+        try:
+            work()
+        except Exception as error:  # from files, and from DeepSpeed's conversion, which raises anything
+            problem = str(error) if isinstance(error, WeightError) else repr(error)
+    return agree([], problem, engine.device)[1]
+
+
+def _refused(reasons: tuple[str, ...]) -> WeightError:
+    return WeightError("checkpoint refused: " + "; ".join(reasons))
 
 
 def _write_hf_folder(engine: LearnerEngine, weights: HostWeights, folder: Path) -> None:

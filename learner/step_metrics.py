@@ -1,7 +1,7 @@
 """What an optimizer step reports: sums that add over micro-batches and ranks, then means.
 
 Owns the names. Every rank adds up the same fixed list, so that one all-reduce of one vector is enough. Called
-by `engine`.
+by `engine`, and by `group` for the reports of all ranks.
 """
 
 import math
@@ -158,4 +158,12 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
         "reward_mean": per("reward_sum", "num_rollouts"),
         "truncated_share": per("num_truncated", "num_rollouts"),
         "response_tokens_mean": per("num_tokens", "num_rollouts"),
+    }
+
+
+def combined(reports: Sequence[dict[str, float]]) -> dict[str, float]:
+    """One report of all ranks': metrics are equal but for seconds, where the slowest counts."""
+    return {
+        name: max(report[name] for report in reports) if name.endswith("_s") else value
+        for name, value in reports[0].items()
     }

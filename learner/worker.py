@@ -7,22 +7,27 @@ and what one rank does for each message. A plain class: `ray.remote` is applied 
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import ray
+import torch
 
 from pgpo_async.config import RunConfig
-from pgpo_async.contracts import LeaseError, ScoredGroup, TrainBatch, WaitTimeout, decode
+from pgpo_async.contracts import LeaseError, TrainBatch, WaitTimeout
+from pgpo_async.contracts.arrow import warm_up
 from pgpo_async.learner import checkpoint, saving
 from pgpo_async.learner.activity import Activity
+from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.distributed import free_port, join_ranks, leave_ranks
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.micro_batches import StepWork
+from pgpo_async.learner.payloads import fetch, scored
 from pgpo_async.learner.publisher import Publish, WeightPublisher
+from pgpo_async.learner.uploads import Uploads
 from pgpo_async.learner.weights import snapshot
 from pgpo_async.metrics.spans import Span, Spans
 
@@ -32,19 +37,21 @@ Result = TypeVar("Result")
 class LearnerWorker:
     """Rank `rank` of `world_size`. `publish` is used by rank 0 only; without it nothing is published.
 
-    First `address` (rank 0), then `start` on all ranks at once; then all but `status`, `flush` and
-    `prepare_save` are collective: every rank gets the same message in the same order.
+    First `address` (rank 0), then `start` on all ranks at once; then all but `status`, `flush`,
+    `prepare_save` and `finish_uploads` are collective: every rank gets the same message in the same order.
     """
 
     engine_class: type[LearnerEngine] = LearnerEngine
 
     def __init__(self, config: RunConfig, rank: int, world_size: int, publish: Publish | None = None) -> None:
         self._rank, self._world_size = rank, world_size
+        warm_up()
         self._activity = Activity()
         self._torch = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch")
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
         self._engine: LearnerEngine | None = None
         self._publisher: WeightPublisher | None = None
+        self._uploads: Uploads | None = None
         self._begin(config, publish)
 
     def _begin(self, config: RunConfig, publish: Publish | None) -> None:
@@ -57,6 +64,8 @@ class LearnerWorker:
             self._publisher = WeightPublisher(
                 publish, weights.bucket_bytes, full_every=weights.full_every, spans=self._spans
             )
+        if self._rank == 0:
+            self._uploads = Uploads.of(config.train)
 
     def address(self) -> tuple[str, int]:
         """This node's address and a port that is free on it."""
@@ -68,27 +77,30 @@ class LearnerWorker:
 
     def renew(self, config: RunConfig, publish: Publish | None = None) -> float:
         """Begin another run with the same ranks and a fresh model; returns as `start`. Collective."""
-        if self._publisher is not None:
-            self._publisher.close()
-            self._publisher = None
+        self._close_threads()
         self._begin(config, publish)
         return self._in_torch_thread(self._renew)
 
-    def train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
+    def train_step(
+        self, payloads: Sequence[Any], step: int, version: int, normalizer: float
+    ) -> dict[str, float]:
         """Train on this rank's groups: encoded bytes, or object refs of them. Collective.
 
         Returns `LearnerEngine.train_step`'s metrics and this rank's `fetch_s` (what is left of it after
         `prepare`) and `busy_s` (all of the call). Raises LeaseError on all ranks, with nothing changed, where
         one of them could not get or read a group.
         """
-        return self._in_torch_thread(lambda: self._train_step(payloads, step, normalizer))
+        return self._in_torch_thread(lambda: self._train_step(payloads, step, version, normalizer))
 
-    def prepare(self, payloads: Sequence[Any], step: int, normalizer: float) -> None:
+    def prepare(self, payloads: Sequence[Any], step: int, version: int, normalizer: float) -> None:
         """Fetch, read and cut this rank's groups of a step to come, beside the step that runs. Local.
 
         What goes wrong shows in `train_step`, which is called with the same arguments next.
         """
-        self._prepared = (list(payloads), self._beside.submit(self._work_of, payloads, step, normalizer))
+        self._prepared = (
+            list(payloads),
+            self._beside.submit(self._work_of, payloads, step, version, normalizer),
+        )
 
     def publish(self, version: int) -> dict[str, float]:
         """Snapshot the weights and send them on in the background. Collective.
@@ -107,24 +119,25 @@ class LearnerWorker:
         self._publisher.flush(timeout_s)
         return self._publisher.newest_sent
 
-    def prepare_save(self, folder: str, tag: str) -> None:
+    def prepare_save(self, folder: str, tag: str, state: Mapping[str, Any]) -> None:
         """Before `save`, on rank 0 only. Raises ValueError, see `checkpoint.prepare`."""
-        checkpoint.prepare(Path(folder), tag)
+        checkpoint.prepare(Path(folder), tag, state)
 
-    def save(self, folder: str, tag: str, step: int) -> None:
-        """Save everything that a later `load` needs; `step` optimizer steps are done. Collective.
+    def save(self, folder: str, info: CheckpointInfo) -> tuple[str, ...]:
+        """Save everything that a later `load` needs; returns warnings on rank 0. Collective."""
+        work = saving.save
+        return self._in_torch_thread(lambda: work(self._started(), Path(folder), info, self._uploads))
 
-        Rank 0 makes it the latest after all ranks have written their part.
-        """
-        self._in_torch_thread(lambda: saving.save(self._started(), Path(folder), tag, step))
+    def finish_uploads(self, timeout_s: float) -> tuple[str, ...]:
+        """Wait until what was saved is sent; returns what failed. On rank 0 only. Raises WaitTimeout."""
+        if self._uploads is None:
+            return ()
+        self._uploads.finish(timeout_s)
+        return self._uploads.take_problems()
 
-    def load(self, folder: str) -> int | None:
-        """Load the latest checkpoint, checked first; returns its step, None where there is none. Collective.
-
-        Raises WeightError on all ranks, with nothing loaded, if it is broken, or of another world size or
-        stage.
-        """
-        return self._in_torch_thread(lambda: saving.load(self._started(), Path(folder)))
+    def load(self, folder: str, tag: str | None) -> CheckpointInfo | None:
+        """Load a checkpoint, checked first: see `saving.load`. Collective."""
+        return self._in_torch_thread(lambda: saving.load(self._started(), Path(folder), tag))
 
     def export_hf(self, folder: str) -> None:
         """Write the model as transformers and vLLM load it. Collective.
@@ -143,9 +156,14 @@ class LearnerWorker:
 
     def shutdown(self) -> None:
         """Leave the ranks; the process may be killed then. Collective."""
-        if self._publisher is not None:
-            self._publisher.close()
+        self._close_threads()
         self._in_torch_thread(leave_ranks)
+
+    def _close_threads(self) -> None:
+        for thread in (self._publisher, self._uploads):
+            if thread is not None:
+                thread.close()
+        self._publisher, self._uploads = None, None
 
     def _start(self, master_addr: str, master_port: int) -> float:
         self._activity.set("joining the other ranks")
@@ -157,8 +175,7 @@ class LearnerWorker:
             use_gpu=self._config.learner.gpus > 0,
             timeout_s=self._timeout_s,
         )
-        self._engine = self.engine_class(self._config, device, self._activity)
-        return self._engine.policy.work.pair_cost
+        return self._load_model(device)
 
     def _renew(self) -> float:
         engine = self._started()
@@ -166,15 +183,22 @@ class LearnerWorker:
         device = engine.device
         engine.deepspeed.destroy()
         del engine  # before the next one asks for the same memory
+        return self._load_model(device)
+
+    def _load_model(self, device: torch.device) -> float:
+        if self._uploads is not None:
+            self._uploads.check()
         self._engine = self.engine_class(self._config, device, self._activity)
         return self._engine.policy.work.pair_cost
 
-    def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
+    def _train_step(
+        self, payloads: Sequence[Any], step: int, version: int, normalizer: float
+    ) -> dict[str, float]:
         engine = self._started()
         clock = time.perf_counter
         started_s = clock()
         try:
-            work = self._ready_work(payloads, step, normalizer)
+            work = self._ready_work(payloads, step, version, normalizer)
         except Exception as error:
             # The others must not be left waiting in a collective: tell them, and all drop the step.
             self._drop_step(engine, error)
@@ -183,19 +207,20 @@ class LearnerWorker:
             metrics = engine.train_step(work)
         return {**metrics, "fetch_s": ready_s - started_s, "busy_s": clock() - started_s}
 
-    def _ready_work(self, payloads: Sequence[Any], step: int, normalizer: float) -> Any:
+    def _ready_work(self, payloads: Sequence[Any], step: int, version: int, normalizer: float) -> Any:
         self._activity.set(f"reading the groups of step {step}")
         prepared, self._prepared = self._prepared, None
         if prepared is not None and prepared[0] == list(payloads):
             return prepared[1].result(timeout=self._timeout_s)
-        return self._work_of(payloads, step, normalizer)
+        return self._work_of(payloads, step, version, normalizer)
 
-    def _work_of(self, payloads: Sequence[Any], step: int, normalizer: float) -> StepWork:
+    def _work_of(self, payloads: Sequence[Any], step: int, version: int, normalizer: float) -> StepWork:
         with self._spans.span("fetch", step=step):
-            data = self._fetch(payloads)
+            data = fetch(payloads, self._timeout_s)
         with self._spans.span("collate", step=step):
-            groups = tuple(_scored(item, needed=self._config.uses_scorers) for item in data)
-            return self._started().plan(TrainBatch(step=step, groups=groups, normalizer=normalizer))
+            groups = tuple(scored(item, needed=self._config.uses_scorers) for item in data)
+            batch = TrainBatch(step=step, groups=groups, normalizer=normalizer, version=version)
+            return self._started().plan(batch)
 
     def _drop_step(self, engine: LearnerEngine, error: Exception) -> NoReturn:
         try:
@@ -203,14 +228,6 @@ class LearnerWorker:
         except LeaseError as agreed:
             raise agreed from error
         raise AssertionError("a step without work must be dropped")
-
-    def _fetch(self, payloads: Sequence[Any]) -> list[bytes]:
-        refs = [item for item in payloads if isinstance(item, ray.ObjectRef)]
-        try:
-            values = iter(ray.get(refs, timeout=self._timeout_s) if refs else ())
-        except ray.exceptions.GetTimeoutError as error:
-            raise WaitTimeout(f"{len(refs)} groups from the queue", self._timeout_s) from error
-        return [next(values) if isinstance(item, ray.ObjectRef) else item for item in payloads]
 
     def _publish(self, version: int) -> dict[str, float]:
         engine, publisher = self._started(), self._publisher
@@ -240,12 +257,3 @@ class LearnerWorker:
             if doing.done():  # the work itself raised a TimeoutError
                 raise
             raise WaitTimeout(f"learner rank {self._rank}", limit_s, self._activity.describe()) from None
-
-
-def _scored(data: bytes, *, needed: bool) -> ScoredGroup:
-    group = decode(data)
-    if isinstance(group, ScoredGroup):
-        return group
-    if needed:
-        raise ValueError(f"group {group.group_id} must be scored before it is trained on")
-    return ScoredGroup.unscored(group)

@@ -54,6 +54,9 @@ def launch(
     config: Annotated[Path, _CONFIG],
     overrides: Annotated[list[str] | None, _OVERRIDES] = None,
     dry_run: Annotated[bool, _DRY_RUN] = False,
+    resume: Annotated[
+        str, typer.Option(metavar="auto|never|PATH", help="Go on with a run that did not complete.")
+    ] = "never",
 ) -> None:
     """Train: one run, from start to end, as CONFIG describes it."""
     from pgpo_async.config import load_config
@@ -65,7 +68,19 @@ def launch(
 
         from pgpo_async.orchestration.launch import launch_run
 
-        raise SystemExit(launch_run(run_config, dry_run=dry_run))
+        raise SystemExit(launch_run(run_config, dry_run=dry_run, resume=resume))
+
+
+@app.command()
+def scale(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that is under way.")],
+    counts: Annotated[list[str], typer.Argument(metavar="ROLE=NUMBER", help="For instance generator=4.")],
+) -> None:
+    """Change the number of generators or scorers of a running job; those that leave end their work first."""
+    with told_in_a_line():
+        from pgpo_async.orchestration.scaling import scale_run
+
+        typer.echo(scale_run(run, counts))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from pgpo_async.bench.trl_settings import TRIAL_STEPS, fitting_micro_batches, gr
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Prompt
 from pgpo_async.data.chat import user_text
-from pgpo_async.data.sources import open_source
+from pgpo_async.data.sources import train_source
 from pgpo_async.policy.images import decode_image
 from pgpo_async.policy.loading import resolve_model_path
 from pgpo_async.rewards.verifier import Verifier
@@ -47,7 +47,7 @@ def measure_loop(config: RunConfig, micro_batch: int, *, steps: int) -> TrlLoop:
 
     train, generation = config.train, config.generation
     path = resolve_model_path(config.model.path)
-    source = open_source(config.data.source, split="train", seed=config.data.seed)
+    source = train_source(config)
     prompts = [source.prompt(index) for index in range(train.groups_per_step * (steps + 1))]
     with tempfile.TemporaryDirectory() as folder:
         arguments = grpo_config(

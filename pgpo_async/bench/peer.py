@@ -108,7 +108,7 @@ def _our_steps(examples: Sequence[_Example], steps: int) -> list[float]:
                 )
                 for index, (new, old) in enumerate(zip(drawn, examples, strict=True))
             )
-            batch = TrainBatch(step=step, groups=groups, normalizer=float(num_tokens))
+            batch = TrainBatch(step=step, groups=groups, normalizer=float(num_tokens), version=step)
             started_s = time.perf_counter()
             metrics = engine.train_step(engine.plan(batch))
             seconds.append(time.perf_counter() - started_s)

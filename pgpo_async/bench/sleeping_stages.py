@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from pgpo_async.contracts import (
     WeightManifest,
 )
 from pgpo_async.data.chat import ChatPrompt
+from pgpo_async.learner import checkpoint
+from pgpo_async.learner.checkpoint import CheckpointInfo
+from pgpo_async.learner.payloads import fetch
 from pgpo_async.learner.publisher import Publish
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.orchestration.roles import Roles
@@ -209,21 +213,43 @@ class SleepingLearner(LearnerWorker):
     def _renew(self) -> float:
         return 0.0
 
-    def _train_step(self, payloads: Sequence[Any], step: int, normalizer: float) -> dict[str, float]:
-        groups = self._ready_work(payloads, step, normalizer)
+    def _train_step(
+        self, payloads: Sequence[Any], step: int, version: int, normalizer: float
+    ) -> dict[str, float]:
+        groups = self._ready_work(payloads, step, version, normalizer)
         with self._spans.span("step", step=step):
             time.sleep(draw_s(self._times.learn_s, self._times.learn_sigma, self._rng))
         return {"loss": 0.0, "grad_norm": 1.0, "num_groups": float(len(groups))}
 
-    def _work_of(self, payloads: Sequence[Any], step: int, normalizer: float) -> Any:
+    def _work_of(self, payloads: Sequence[Any], step: int, version: int, normalizer: float) -> Any:
         # Reading the groups is a learner's own work, and so part of its seconds.
         with self._spans.span("fetch", step=step):
-            return self._fetch(payloads)
+            return fetch(payloads, self._timeout_s)
 
     def _publish(self, version: int) -> dict[str, float]:
         if self._publisher is not None:
             self._publisher.submit(version, {"weight": torch.full((WEIGHT_ELEMENTS,), float(version))})
         return {"publish_blocked_s": 0.0}
+
+    def save(self, folder: str, info: CheckpointInfo) -> tuple[str, ...]:
+        """Write a checkpoint as any other, but for what it holds."""
+        home = checkpoint.partial(Path(folder), info.tag)
+        (home / f"rank-{self._rank}.json").write_text(json.dumps({"step": info.step}))
+        if self._rank == 0:
+            checkpoint.commit(Path(folder), info)
+            checkpoint.prune(Path(folder), self._config.train.keep_checkpoints, self._config.train.keep_best)
+        return ()
+
+    def load(self, folder: str, tag: str | None = None) -> CheckpointInfo | None:
+        """Check what a checkpoint holds."""
+        found, _ = checkpoint.candidates(Path(folder), tag)
+        for info in found:
+            checkpoint.verify(Path(folder), info.tag)
+            return info
+        return None
+
+    def export_hf(self, folder: str) -> None:
+        """There is no model."""
 
     def shutdown(self) -> None:
         """Let go of the publisher."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgpo_async.config.issues import Path
+from pgpo_async.config.issues import Path, field_name
+from pgpo_async.config.masking import MASK, mask_places
 
 if TYPE_CHECKING:
     from pgpo_async.config.pipeline import RoleConfig
@@ -24,6 +25,7 @@ OWNED_ENGINE_ARGUMENTS = {
     "limit_mm_per_prompt": "model.max_images_per_prompt sets it",
     "mm_processor_kwargs": "model.min_pixels and model.max_pixels set it",
     "logprobs_mode": "the loss needs processed log-probs",
+    "trust_remote_code": "model.trust_remote_code sets it, for the scorer and the learner too",
     "worker_extension_cls": "the loading of new weights needs its own",
     "weight_transfer_config": "the loading of new weights needs its own",
 }
@@ -40,6 +42,7 @@ class Problem:
 
 def problems(config: "RunConfig") -> Iterator[Problem]:
     """Yield each thing that cannot work."""
+    yield from _masked_problems(config)
     yield from _input_problems(config)
     yield from _algorithm_problems(config)
     yield from _reward_problems(config)
@@ -72,6 +75,15 @@ def warnings(config: "RunConfig") -> Iterator[str]:
         )
     if config.ray.address is not None and (config.ray.num_cpus or config.ray.object_store_bytes):
         yield "ray.num_cpus and ray.object_store_bytes are of a Ray started here, ray.address joins another"
+
+
+def _masked_problems(config: "RunConfig") -> Iterator[Problem]:
+    for path in mask_places(config.model_dump()):
+        yield Problem(
+            fields=(path,),
+            message=f"must be given again, got {MASK!r}: a run's config.yaml holds no secrets; add "
+            f"{field_name(path)}=VALUE to the command",
+        )
 
 
 def _input_problems(config: "RunConfig") -> Iterator[Problem]:

@@ -24,6 +24,8 @@ class ModelConfig(Section):
     """Whether the vision tower gets gradients."""
     attention: Literal["auto", "flash", "math"] = "auto"
     """Kernel of scorers and learner: flash where device and precision have it (`auto`), or plain maths."""
+    trust_remote_code: bool = False
+    """Whether Python code that the model's folder or hub page brings is run, here and in vLLM."""
 
 
 class DataConfig(Section):
@@ -42,6 +44,14 @@ class DataConfig(Section):
         "<think> </think> tags. Then, provide your final answer enclosed within \\boxed{}."
     )
     """Follows the question in the user's turn."""
+    max_image_bytes: PositiveInt = 64 << 20
+    """A larger image file is quarantined before it is read."""
+    max_image_pixels: int = Field(default=89_478_485, ge=1, le=178_956_970)
+    """An image that claims more pixels is quarantined before it is decoded. Pillow reads no larger ones."""
+    allow_outside_paths: bool = False
+    """Whether image paths may lead out of the data file's folder: absolute ones, `..`, symbolic links."""
+    allow_image_urls: bool = False
+    """Whether images may be `data:` URLs, and `file:` URLs, which count as paths. None is ever downloaded."""
 
 
 class GenerationConfig(Section):

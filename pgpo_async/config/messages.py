@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from pgpo_async.config.base import Section
 from pgpo_async.config.fields import closest, unknown_key
+from pgpo_async.config.masking import masked_text
 from pgpo_async.config.yaml_core import FLOAT, INT, plain_tag, scalar_value
 
 _KINDS = {
@@ -72,7 +73,7 @@ def _literal(value: Any) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    return repr(value)
+    return repr(masked_text(value) if isinstance(value, str) else value)
 
 
 def _number(value: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pgpo_async.config.document import Document, Written, read_document
 from pgpo_async.config.issues import Issue, Path, Place, field_name
+from pgpo_async.config.masking import masked_override
 from pgpo_async.config.messages import describe
 
 
@@ -21,7 +22,7 @@ def apply_override(
     The value is read as YAML: a scalar, `[a, b]` or `{a: 1}`. `number` counts overrides from 1; of two
     overrides of one key the later wins. `path_of` parts the key, and raises ValueError for one it refuses.
     """
-    place = Place(source=number, label=f"override '{text}'")
+    place = Place(source=number, label=f"override '{masked_override(text)}'")
     key, equals, value_text = text.partition("=")
     key = key.strip()
     if not equals or not all(dotted_path(key)):

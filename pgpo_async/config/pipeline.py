@@ -1,6 +1,6 @@
 """Config sections of the stages that feed the learner: generator, scorer, reward, queue, weights, Ray."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -22,7 +22,28 @@ class LoopRoleConfig(RoleConfig):
     """A role whose actors work on their own, and are replaced singly when they die."""
 
     max_restarts: NonNegativeInt = 3
-    """How often one replica may be replaced before the run ends with what it died of."""
+    """How often one replica may be replaced within supervision.restart_window_s."""
+    min_replicas: PositiveInt = 1
+    """With fewer that can still be replaced the run ends with what the last one died of."""
+
+
+class SupervisionConfig(Section):
+    """When an actor is taken for dead, and how often it is replaced."""
+
+    silence_s: PositiveFloat = 60.0
+    """An actor that gives no sign of life for so long is killed and replaced."""
+    stall_s: PositiveFloat = 1800.0
+    """So is one that lives, has work, and finishes none for so long."""
+    check_every_s: PositiveFloat = 2.0
+    """Seconds between two looks at all actors."""
+    restart_window_s: PositiveFloat = 3600.0
+    """`max_restarts` counts the restarts within so many seconds."""
+    backoff_s: NonNegativeFloat = 1.0
+    """Pause before a second restart; it doubles with each further one. The first is at once."""
+    max_backoff_s: NonNegativeFloat = 60.0
+    """Longest pause."""
+    control_restarts: NonNegativeInt = 20
+    """How often the queue's and the weight store's processes may be replaced in all."""
 
 
 class GeneratorConfig(LoopRoleConfig):
@@ -69,6 +90,21 @@ class RewardConfig(RoleConfig):
     """What a response of max_response_tokens loses; the reward's part `overlong` is its share, in [-1, 0]."""
     function: str | None = None
     """`module:function` or `path/to/file.py:function` instead of the two above."""
+    max_memory_bytes: int | None = Field(default=None, ge=512 << 20)
+    """Address space of the process that scores; what asks for more gets a MemoryError. Null: no bound."""
+
+
+class JournalConfig(Section):
+    """What the replay queue writes into the run folder, so that its process may die."""
+
+    enabled: bool = True
+    """Off: a queue that dies ends the run, and a resumed run generates again what was in the queue."""
+    sync_s: NonNegativeFloat = 1.0
+    """Longest time between flushes to disk; 0 flushes each record. A killed process loses nothing either way,
+    a machine without power what it wrote since."""
+    max_bytes: PositiveInt = 4 << 30
+    """Beyond it the groups trained since the last checkpoint go: should the run go back there, they are
+    generated again."""
 
 
 class QueueConfig(Section):
@@ -80,6 +116,8 @@ class QueueConfig(Section):
     """Most bytes held; generators wait above it."""
     lease_timeout_s: PositiveFloat = 600.0
     """A lease not acknowledged by then returns to the queue."""
+    journal: JournalConfig = JournalConfig()
+    """What outlives the queue's process."""
 
 
 class WeightsConfig(Section):
@@ -108,3 +146,5 @@ class RayConfig(Section):
     """CPUs that a started Ray offers; the roles' sum, at least this machine's, where not given."""
     object_store_bytes: PositiveInt | None = None
     """Object store of a started Ray; Ray's own choice where not given."""
+    listen: Literal["loopback", "all"] = "loopback"
+    """Whence a Ray started here can be reached: this machine only, or (`all`) the network as well."""

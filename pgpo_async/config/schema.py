@@ -14,6 +14,7 @@ from pgpo_async.config.pipeline import (
     RayConfig,
     RewardConfig,
     ScorerConfig,
+    SupervisionConfig,
     WeightsConfig,
 )
 from pgpo_async.config.training import AlgorithmConfig, LearnerConfig, TrainConfig
@@ -42,6 +43,7 @@ class RunConfig(Section):
     weights: WeightsConfig = WeightsConfig()
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
     ray: RayConfig = RayConfig()
     trace: bool = False
     """Write what every actor did when into the run folder's timeline.json, for Perfetto or chrome://tracing."""

@@ -122,6 +122,9 @@ class LearnerConfig(RoleConfig):
     """CPU threads of one rank; torch's own choice where not given."""
     step_timeout_s: PositiveFloat = 1800.0
     """Longest one optimizer step, or one collective inside it, may take."""
+    max_restarts: NonNegativeInt = 3
+    """How often all ranks may be started again, from the last checkpoint, within
+    supervision.restart_window_s."""
 
 
 class TrainConfig(Section):
@@ -136,9 +139,19 @@ class TrainConfig(Section):
     order_window: NonNegativeInt | None = None
     """Most younger groups trained before a group; the learner waits for one overtaken so often, so that none
     gets too old. Costs as many admission slots. Null: whatever is ready trains, what is too old is redone."""
-    save_every: NonNegativeInt = 0
-    """Steps between checkpoints; 0 saves at the end only."""
+    save_every: NonNegativeInt = 50
+    """Steps between checkpoints, what a run loses at most; 0 saves at the end only."""
+    keep_checkpoints: PositiveInt = 2
+    """Newest checkpoints kept; older ones are deleted once the next is whole."""
+    keep_best: NonNegativeInt = 1
+    """Best checkpoints kept beside them, by the accuracy that was known when they were saved."""
+    checkpoint_url: str | None = None
+    """Where each checkpoint is copied to in the background: any URL of fsspec, as `s3://bucket/run`."""
     batch_timeout_s: PositiveFloat = 900.0
     """Longest the learner waits for a batch before the run ends with what it waited for."""
+    max_quarantined_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """The run ends, with the commonest reasons, when more than this share of the prompts was quarantined."""
+    min_quarantined: PositiveInt = 32
+    """But not before so many were."""
     diagnostics_every: NonNegativeInt = 10
     """Steps between estimates of the gradient's variance; each costs one more pass of the output layer."""

@@ -7,6 +7,7 @@ from pgpo_async.contracts.accounting import Accounting
 from pgpo_async.contracts.arrow import decode, encode
 from pgpo_async.contracts.errors import (
     ConfigError,
+    JournalError,
     LeaseError,
     PgpoError,
     PromptError,
@@ -44,6 +45,7 @@ __all__ = [
     "BucketRoute",
     "ConfigError",
     "GroupHeader",
+    "JournalError",
     "LeaseError",
     "PgpoError",
     "Prompt",

@@ -165,6 +165,21 @@ def decode(data: bytes) -> RolloutGroup | ScoredGroup:
     return from_record_batch(batch)
 
 
+def warm_up() -> None:
+    """Do once, before it counts, what the first group would wait for: pyarrow imports pandas for it."""
+    prompt = Prompt(prompt_id="", question="", answer="")
+    nothing = np.zeros(0, np.int32)
+    rollout = Rollout(
+        response_token_ids=nothing,
+        behaviour_logprobs=np.zeros(0, np.float32),
+        version_spans=(),
+        finish_reason="stop",
+        text="",
+    )
+    group = RolloutGroup(group_id="", prompt=prompt, prompt_token_ids=nothing, rollouts=(rollout,))
+    decode(encode(ScoredGroup.unscored(group)))
+
+
 def _rollout_row(rollout: Rollout) -> dict[str, object]:
     return {
         "response_token_ids": rollout.response_token_ids,

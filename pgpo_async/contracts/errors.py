@@ -8,13 +8,17 @@
     |- WaitTimeout (TimeoutError)      a wait ended without what it waited for; names what and how long
     |- LeaseError (LookupError)        a lease or slot is unknown or has expired; the work is dropped
     |- WeightError (RuntimeError)      weights are missing, torn, or fail their checksum
+    |- JournalError (RuntimeError)     a journal is damaged, has another writer, or could not be written
     `- StageFailed (RuntimeError)      a role of the pipeline can no longer work; the run ends
 
 Each is also a standard-library type, so that callers may catch what they know.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgpo_async.contracts.rollouts import Prompt
 
 
 class PgpoError(Exception):
@@ -54,13 +58,17 @@ class ConfigError(PgpoError, ValueError):
 
 
 class PromptError(PgpoError, ValueError):
-    """A prompt cannot be used; `reason` is a short stable word that is counted."""
+    """A prompt cannot be used; `reason` is a short stable word that is counted.
+
+    `prompt` is as much of it as could be read, for the quarantine record; None where others have it.
+    """
 
     reason: str
     prompt_id: str
+    prompt: "Prompt | None"
 
-    def __init__(self, message: str, *, reason: str, prompt_id: str) -> None:
-        super().__init__(message, reason=reason, prompt_id=prompt_id)
+    def __init__(self, message: str, *, reason: str, prompt_id: str, prompt: "Prompt | None" = None) -> None:
+        super().__init__(message, reason=reason, prompt_id=prompt_id, prompt=prompt)
 
 
 class RewardError(PgpoError, RuntimeError):
@@ -96,6 +104,10 @@ class LeaseError(PgpoError, LookupError):
 
 class WeightError(PgpoError, RuntimeError):
     """Weights are missing, torn, or do not match their manifest."""
+
+
+class JournalError(PgpoError, RuntimeError):
+    """A journal is damaged, is open elsewhere, or cannot be written; the message names file and reason."""
 
 
 class StageFailed(PgpoError, RuntimeError):

@@ -219,7 +219,7 @@ class ScoredGroup(_ByValue):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TrainBatch(_ByValue):
-    """One optimizer step's work for one rank.
+    """One optimizer step's work for one rank; `version` is that of the weights it begins with.
 
     `normalizer` is the loss's divisor over the whole step and all ranks (tokens, or sequences), so that
     splitting differently changes nothing (DESIGN 5.6).
@@ -228,3 +228,4 @@ class TrainBatch(_ByValue):
     step: int
     groups: tuple[ScoredGroup, ...]
     normalizer: float
+    version: int

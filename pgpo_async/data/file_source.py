@@ -9,9 +9,10 @@ from typing import Any
 
 from pgpo_async.contracts import ConfigError, Prompt, PromptError
 from pgpo_async.data.drawing import RowOrder, epoch_order
+from pgpo_async.data.image_files import ImageRules
 from pgpo_async.data.jsonl_rows import JsonlRows
 from pgpo_async.data.parquet_rows import ParquetRows
-from pgpo_async.data.rows import RowReader, prompt_from_row
+from pgpo_async.data.rows import RowReader, UnreadableRow, prompt_from_row
 
 READERS: dict[str, type[ParquetRows] | type[JsonlRows]] = {".parquet": ParquetRows, ".jsonl": JsonlRows}
 _EPOCHS_KEPT = 2  # prompts given back at an epoch's end are drawn again while the next one runs
@@ -20,15 +21,16 @@ _EPOCHS_KEPT = 2  # prompts given back at an epoch's end are drawn again while t
 class FileSource:
     """A `PromptSource` over one file. For one thread."""
 
-    def __init__(self, path: Path, *, seed: int) -> None:
+    def __init__(self, path: Path, *, seed: int, rules: ImageRules | None = None) -> None:
         self.name = path.name
         self._path = path
         self._seed = seed
+        self._rules = rules or ImageRules()
         self._reader: RowReader | None = None
         self._orders: dict[int, RowOrder] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._path, self._seed)
+        return _rebuild, (self._path, self._seed, self._rules)
 
     @property
     def num_rows(self) -> int:
@@ -54,10 +56,14 @@ class FileSource:
         prompt_id = f"{self._path.stem}/{number}"
         try:
             row = reader.row(number)
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        except (OSError, ValueError) as error:
             message = f"prompt {prompt_id}: row {number} of {self._path.name} must be readable: {error}"
-            raise PromptError(message, reason="unreadable_row", prompt_id=prompt_id) from error
-        return prompt_from_row(row, prompt_id=prompt_id, index=index, folder=self._path.parent)
+            text = error.text if isinstance(error, UnreadableRow) else ""
+            seen = Prompt(prompt_id=prompt_id, question=text, answer="", index=index)
+            raise PromptError(message, reason="unreadable_row", prompt_id=prompt_id, prompt=seen) from error
+        return prompt_from_row(
+            row, prompt_id=prompt_id, index=index, folder=self._path.parent, rules=self._rules
+        )
 
     def _order(self, epoch: int) -> RowOrder:
         if epoch not in self._orders:
@@ -69,5 +75,5 @@ class FileSource:
         return self._orders[epoch]
 
 
-def _rebuild(path: Path, seed: int) -> FileSource:
-    return FileSource(path, seed=seed)
+def _rebuild(path: Path, seed: int, rules: ImageRules) -> FileSource:
+    return FileSource(path, seed=seed, rules=rules)

@@ -9,8 +9,13 @@ import numpy as np
 
 from pgpo_async.contracts import ConfigError
 from pgpo_async.data.columns import check_columns
+from pgpo_async.data.rows import UnreadableRow
 
+MAX_LINE_BYTES = 512 << 20
+"""A longer line is no row: parsing takes several times its bytes."""
 _ROWS_LOOKED_AT = 10
+_PIECE_BYTES = 1 << 20
+_KEPT_BYTES = 4096
 
 
 class JsonlRows:
@@ -32,9 +37,17 @@ class JsonlRows:
     def row(self, number: int) -> Mapping[str, Any]:
         """Return a line's object. Raises ValueError if it is not a JSON object, OSError if unreadable."""
         self._file.seek(int(self._offsets[number]))
-        value = json.loads(self._file.readline())
+        line = self._file.readline(MAX_LINE_BYTES + 1)
+        try:
+            if len(line) > MAX_LINE_BYTES:
+                raise ValueError(f"line must have at most {MAX_LINE_BYTES} bytes")
+            value = json.loads(line)
+        except RecursionError:
+            raise _unreadable("line must be JSON, got one nested too deeply", line) from None
+        except ValueError as error:
+            raise _unreadable(f"line must be JSON: {error}", line) from error
         if not isinstance(value, dict):
-            raise ValueError(f"line must be a JSON object, got {type(value).__name__}")
+            raise _unreadable(f"line must be a JSON object, got {type(value).__name__}", line)
         return value
 
     def _check_columns(self, path: Path) -> None:
@@ -49,10 +62,20 @@ class JsonlRows:
         raise ConfigError(f"{path} must hold one JSON object a line, got none in its first lines")
 
 
+def _unreadable(message: str, line: bytes) -> UnreadableRow:
+    return UnreadableRow(message, line[:_KEPT_BYTES].decode("utf-8", errors="backslashreplace"))
+
+
 def _line_offsets(file: Any) -> Any:
-    offsets, position = [], 0
-    for line in file:
-        if line.strip():
-            offsets.append(position)
-        position += len(line)
+    # In pieces: a file without line ends would else be in memory as a whole.
+    offsets, position, start, is_blank = [], 0, 0, True
+    while piece := file.readline(_PIECE_BYTES):
+        is_blank = is_blank and not piece.strip()
+        position += len(piece)
+        if piece.endswith(b"\n"):
+            if not is_blank:
+                offsets.append(start)
+            start, is_blank = position, True
+    if not is_blank:
+        offsets.append(start)
     return np.asarray(offsets, dtype=np.int64)

@@ -53,8 +53,12 @@ class ParquetRows:
     def row(self, number: int) -> Mapping[str, Any]:
         """Return the three columns of a row. Raises OSError or ValueError if its row group is broken."""
         group = int(np.searchsorted(self._starts, number, side="right")) - 1
-        table = self._table(group)
-        rows: list[dict[str, Any]] = table.slice(number - int(self._starts[group]), 1).to_pylist()
+        try:
+            table = self._table(group)
+            rows: list[dict[str, Any]] = table.slice(number - int(self._starts[group]), 1).to_pylist()
+        except (pa.ArrowException, TypeError, KeyError, OverflowError, MemoryError) as error:
+            # Not all of pyarrow's errors are ValueErrors, and a damaged page may ask for any size.
+            raise ValueError(f"{type(error).__name__}: {error}") from error
         return rows[0]
 
     def _table(self, group: int) -> Any:

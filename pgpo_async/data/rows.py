@@ -1,19 +1,23 @@
 """One row of a data file to a `Prompt`, or to the reason why not.
 
-Owns the meaning of the columns `images`, `problem`, `answer`. Called by `file_source`; knows no file format.
+Owns the meaning of the columns `images`, `problem`, `answer`. Called by `file_source`; knows no file format,
+and no file: images are `image_files`' work.
 """
 
-import base64
-import binascii
+import datetime
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
 from pgpo_async.contracts import Prompt, PromptError
-from pgpo_async.policy.decoding import decode_image
+from pgpo_async.data.image_files import ImageRules, Unusable, image_bytes, shown
+from pgpo_async.policy.decoding import ImageTooLarge, decode_image
 
 COLUMNS = ("images", "problem", "answer")
+MAX_KEPT_CHARACTERS = 100_000
+"""Of a text that is no question, in the record of why."""
 
 
 class RowReader(Protocol):
@@ -29,65 +33,89 @@ class RowReader(Protocol):
         ...
 
 
-def prompt_from_row(row: Mapping[str, Any], *, prompt_id: str, index: int, folder: Path) -> Prompt:
+class UnreadableRow(ValueError):
+    """A row that is there and means nothing; `text` is what it holds."""
+
+    def __init__(self, message: str, text: str) -> None:
+        super().__init__(message)
+        self.text = text[:MAX_KEPT_CHARACTERS]
+
+
+def prompt_from_row(
+    row: Mapping[str, Any], *, prompt_id: str, index: int, folder: Path, rules: ImageRules
+) -> Prompt:
     """Return the prompt of a row; image paths are relative to `folder`.
 
-    Raises PromptError with reason "missing_answer", "corrupt_image" or "unreadable_row".
+    Raises PromptError with reason "unreadable_row", "missing_answer", "invalid_text", "too_many_images",
+    "corrupt_image", "image_too_large", "image_url" or "outside_path"; it holds what there is of the prompt.
     """
-    question = row.get("problem")
-    if not isinstance(question, str) or not question.strip():
-        raise _error("problem must be a text that is not empty", question, "unreadable_row", prompt_id)
-    answer = _answer_text(row.get("answer"))
-    if not answer:
-        raise _error("answer must not be empty", row.get("answer"), "missing_answer", prompt_id)
-    images = tuple(_image_bytes(item, folder, prompt_id) for item in _as_list(row.get("images")))
-    for number, data in enumerate(images):
-        try:
-            decode_image(data)
-        except ValueError as error:
-            message = f"prompt {prompt_id}, image {number}: {error}"
-            raise PromptError(message, reason="corrupt_image", prompt_id=prompt_id) from error
-    return Prompt(prompt_id=prompt_id, question=question, answer=answer, images=images, index=index)
-
-
-def _answer_text(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return str(value).strip()
-
-
-def _as_list(value: object) -> list[object]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-def _image_bytes(item: object, folder: Path, prompt_id: str) -> bytes:
-    """Return the encoded bytes of an entry: bytes, {"bytes", "path"} (the Hub's Image feature), or a path."""
-    if isinstance(item, Mapping):
-        inner = item.get("bytes")
-        if isinstance(inner, str):  # JSON has no bytes
-            return _from_base64(inner, prompt_id)
-        item = inner if inner is not None else item.get("path")
-    if isinstance(item, bytes):
-        return item
-    if isinstance(item, str) and item:
-        try:
-            return (folder / item).read_bytes()
-        except (OSError, ValueError) as error:
-            message = f"prompt {prompt_id}: image file {item!r} must be readable: {error}"
-            raise PromptError(message, reason="unreadable_row", prompt_id=prompt_id) from error
-    raise _error("image must be bytes, {bytes, path} or a path", item, "unreadable_row", prompt_id)
-
-
-def _from_base64(text: str, prompt_id: str) -> bytes:
+    images: list[bytes] = []
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise _error("image bytes in JSON must be base64", text, "corrupt_image", prompt_id) from error
+        question, answer = _question(row.get("problem")), _answer(row.get("answer"))
+        for number, entry in enumerate(_entries(row.get("images"), rules)):
+            images.append(image_bytes(entry, folder, rules))
+            _check_decodes(images[-1], number, rules)
+    except Unusable as error:
+        seen = Prompt(
+            prompt_id=prompt_id,
+            question=_kept(row.get("problem")),
+            answer=_kept(row.get("answer")),
+            images=tuple(images),
+            index=index,
+        )
+        message = f"prompt {prompt_id}: {error}"
+        raise PromptError(message, reason=error.reason, prompt_id=prompt_id, prompt=seen) from error
+    return Prompt(prompt_id=prompt_id, question=question, answer=answer, images=tuple(images), index=index)
 
 
-def _error(expected: str, got: object, reason: str, prompt_id: str) -> PromptError:
-    shown = repr(got)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return PromptError(f"prompt {prompt_id}: {expected}, got {shown}", reason=reason, prompt_id=prompt_id)
+def _question(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise Unusable(f"problem must be a text that is not empty, got {shown(value)}", "unreadable_row")
+    return _utf8("problem", value)
+
+
+def _answer(value: object) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise Unusable(f"answer must not be empty, got {value}", "missing_answer")
+    if not isinstance(value, str | int | float | Decimal | datetime.date | datetime.time):
+        # Its Python text would be a reference that no response equals.
+        raise Unusable(f"answer must be a text or a number, got {shown(value)}", "unreadable_row")
+    text = str(value).strip()
+    if not text:
+        raise Unusable(f"answer must not be empty, got {shown(value)}", "missing_answer")
+    return _utf8("answer", text)
+
+
+def _utf8(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can write half of a surrogate pair; no tokenizer takes it
+        message = f"{name} must be Unicode text, got a lone surrogate at character {error.start}"
+        raise Unusable(message, "invalid_text") from error
+    return text
+
+
+def _entries(value: object, rules: ImageRules) -> list[object]:
+    entries = [] if value is None else value if isinstance(value, list) else [value]
+    if rules.max_images is not None and len(entries) > rules.max_images:
+        # Before any is read: one row may name a large file ten thousand times.
+        raise Unusable(
+            f"must have at most {rules.max_images} images (model.max_images_per_prompt), got {len(entries)}",
+            "too_many_images",
+        )
+    return entries
+
+
+def _check_decodes(data: bytes, number: int, rules: ImageRules) -> None:
+    try:
+        decode_image(data, max_pixels=rules.max_image_pixels)
+    except ImageTooLarge as error:
+        message = f"image {number}: {error} (data.max_image_pixels)"
+        raise Unusable(message, "image_too_large") from error
+    except ValueError as error:
+        raise Unusable(f"image {number}: {error}", "corrupt_image") from error
+
+
+def _kept(value: object) -> str:
+    text = value if isinstance(value, str) else "" if value is None else shown(value)
+    return text[:MAX_KEPT_CHARACTERS]

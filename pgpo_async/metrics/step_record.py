@@ -1,6 +1,6 @@
 """One optimizer step in numbers: what `metrics.jsonl`, the plain line and the live view all show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 
@@ -22,6 +22,9 @@ class StepRecord:
     learner: Mapping[str, float]
     queue: Mapping[str, float] = field(default_factory=dict)
     time_s: float = 0.0
+    version: int = 0
+    groups: Sequence[str] = ()
+    """Ids of the groups trained."""
 
     @property
     def wait_share(self) -> float:

@@ -10,17 +10,22 @@ from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.contracts import ConfigError, StageFailed, WaitTimeout
 from pgpo_async.contracts.errors import plain
 
+SIGNS = "signs"
+"""The concurrency group in which an actor gives signs of life while all its threads are at work."""
 
-def place(actor: type, role: RoleConfig, name: str, max_concurrency: int) -> Any:
-    """The actor's class with its role's resources, ready for `remote`."""
+
+def place(
+    actor: type, role: RoleConfig, name: str, max_concurrency: int, *, signs: bool = False, **options: Any
+) -> Any:
+    """The actor's class with its role's resources and other options of Ray's, ready for `remote`."""
+    remote = ray.remote(concurrency_groups={SIGNS: 1})(actor) if signs else ray.remote(actor)
     # No retries: a repeated generation would silently use newer weights (DESIGN section 4).
-    return ray.remote(actor).options(
+    return remote.options(
         name=name,
         num_cpus=role.cpus,
         num_gpus=role.gpus,
         max_concurrency=max_concurrency,
-        max_restarts=0,
-        max_task_retries=0,
+        **{"max_restarts": 0, "max_task_retries": 0, **options},
     )
 
 

@@ -72,13 +72,8 @@ class Admission:
         return self.num_slots - len(self._overtaken)
 
     @property
-    def num_charged(self) -> int:
-        """Slots ever charged; equals those held plus the sum of `released`."""
-        return sum(self._charged.values())
-
-    @property
     def charged(self) -> Mapping[str, int]:
-        """Slots ever taken, by reason."""
+        """Slots ever taken, by reason: together those held plus all of `released`."""
         return {reason: self._charged[reason] for reason in _CHARGES}
 
     @property
@@ -92,6 +87,13 @@ class Admission:
         if self.order_window is None:
             return None
         return (self.num_slots - 1 + self.order_window) // self.groups_per_step
+
+    def restart(self, charged: Mapping[str, int], released: Mapping[str, int]) -> None:
+        """Begin with all slots free and these counts, which are equal in sum (ValueError)."""
+        if sum(charged.values()) != sum(released.values()):
+            raise ValueError(f"as many slots must be released as charged, got {charged} and {released}")
+        self._overtaken.clear()
+        self._charged, self._released = Counter(charged), Counter(released)
 
     def charge(self, group_id: str, reason: ChargeReason = "drawn") -> None:
         """Take a slot for a group. Raises LeaseError if it has one already or none is free."""

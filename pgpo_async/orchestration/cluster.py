@@ -8,6 +8,7 @@ no files.
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,27 +19,34 @@ from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_actor import StoreActor
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.data.sources import open_source
+from pgpo_async.contracts import ConfigError, StageFailed
+from pgpo_async.data.sources import train_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.metrics.spans import Span
 from pgpo_async.orchestration.actor_calls import await_all, place
 from pgpo_async.orchestration.admission import Admission
 from pgpo_async.orchestration.connect import RUN_ID_VARIABLE, connect
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
-from pgpo_async.orchestration.placement import CONTROL_CPUS, plan_placement
+from pgpo_async.orchestration.placement import CONTROL_CPUS, check_room, plan_placement
 from pgpo_async.orchestration.replicas import Replicas
 from pgpo_async.orchestration.roles import Roles, processes
+from pgpo_async.orchestration.supervisor import Supervisor
 
 CALL_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
+FAILURE_POLL_S = 0.5
 
 
 class Cluster:
     """The actors of one run. `start` or nothing: a failed start stops what had begun."""
 
-    def __init__(self, config: RunConfig, run_id: str, roles: Roles | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, run_id: str, roles: Roles | None = None, *, journal: Path | None = None
+    ) -> None:
         self.config = config
         self.run_id = run_id
+        # Where the queue keeps what must outlive it; without, its death ends the run.
+        self._journal = journal
         self._roles = roles or Roles()
         self._say: Callable[[str], None] = lambda _text: None
         self._generators: Replicas | None = None
@@ -48,6 +56,9 @@ class Cluster:
         self.queue: Any = None
         self.store: Any = None
         self.learner: LearnerGroup | None = None
+        self._learner_deaths: list[float] = []
+        self._num_learners = 0
+        self.supervisor = Supervisor(self, config.supervision, lambda text: self._say(text))
         # Of the first run: what all processes carry in their environment.
         self._session_id = run_id
         # Held by the driver too, so that the folder is nobody's only when the whole run is dead.
@@ -59,7 +70,7 @@ class Cluster:
         Raises ConfigError for resources that do not exist, StageFailed for an actor that cannot start.
         """
         config, self._say = self.config, say
-        source = open_source(config.data.source, split="train", seed=config.data.seed)
+        source = train_source(config)
         clean_before()
         self._staging = NodeStaging(self._session_id)
         connect(config, self._session_id)
@@ -75,21 +86,29 @@ class Cluster:
         """Whether these processes are up, and are what this config asks for."""
         return self.learner is not None and processes(config) == processes(self.config)
 
-    def renew(self, config: RunConfig, run_id: str, say: Callable[[str], None]) -> None:
+    def renew(
+        self,
+        config: RunConfig,
+        run_id: str,
+        say: Callable[[str], None],
+        *,
+        journal: Path | None = None,
+    ) -> None:
         """Begin another run on these processes, whose loops have stopped; `can_renew` must say yes.
 
         All models are the config's own again. Raises as `start`.
         """
         assert self.learner is not None
         say("starting: a new replay queue and weight store, the actors of the run before")
-        source = open_source(config.data.source, split="train", seed=config.data.seed)
+        source = train_source(config)
         for actor in (self.queue, self.store):
             ray.kill(actor, no_restart=True)
         before, self.config, self.run_id, self._say = self.run_id, config, run_id, say
+        self._journal = journal
         self._make_control(source)
         pipes = {"queue": self.queue, "store": self.store}
         pending: dict[Any, str] = {}
-        for replicas in self._working():
+        for replicas in self.working():
             pending |= replicas.named(lambda actor: actor.renew.remote(config, run_id, **pipes))
         if config.uses_scorers and self._scorers is None:
             self._scorers = self._make_scorers()
@@ -107,26 +126,29 @@ class Cluster:
     def _make_control(self, source: Any) -> None:
         config = self.config
         admission = Admission(config.max_lag, config.train.groups_per_step, config.order_window)
-        control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000, "max_restarts": 0}
-        self.queue = (
-            ray.remote(QueueActor)
-            .options(name=f"{self.run_id} queue", **control)
-            .remote(config, admission, source)
+        # Restarted in place, so that everybody's handle stays good; calls under way are made again, which
+        # all of them allow for. A queue without a journal would begin at the first prompt again.
+        restarts = {"max_restarts": config.supervision.control_restarts, "max_task_retries": -1}
+        control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000}
+        has_journal = self._journal is not None and config.queue.journal.enabled
+        queue = ray.remote(QueueActor).options(
+            name=f"{self.run_id} queue", **control, **(restarts if has_journal else {"max_restarts": 0})
         )
-        self.store = (
-            ray.remote(StoreActor).options(name=f"{self.run_id} store", **control).remote(config.weights)
-        )
+        self.queue = queue.remote(config, admission, source, journal=self._journal)
+        store = ray.remote(StoreActor).options(name=f"{self.run_id} store", **control, **restarts)
+        self.store = store.remote(config.weights)
 
     def _make_workers(self) -> None:
         config = self.config
+        # A reward has no memory: one that died is restarted in place and asked again.
+        again = {"max_restarts": -1, "max_task_retries": 2}
         self.rewards = [
-            place(RewardWorker, config.reward, f"reward-{i}", 8).remote(config.reward)
+            place(RewardWorker, config.reward, f"reward-{i}", 8, signs=True, **again).remote(config.reward)
             for i in range(config.reward.replicas)
         ]
         if config.uses_scorers:
             self._scorers = self._make_scorers()
-        role = config.generator
-        self._generators = Replicas("generator", role.replicas, self._make_generator, role.max_restarts)
+        self._generators = self._replicas("generator", self._make_generator)
 
     # The config, queue and store of the run that goes on when an actor is made: it may replace a dead one.
 
@@ -140,10 +162,19 @@ class Cluster:
         return actor.remote(name, self.config, self.run_id, queue=self.queue, store=self.store)
 
     def _make_scorers(self) -> Replicas:
-        role = self.config.scorer
-        return Replicas("scorer", role.replicas, self._make_scorer, role.max_restarts)
+        return self._replicas("scorer", self._make_scorer)
 
-    def _working(self) -> list[Replicas]:
+    def _replicas(self, role: str, make: Callable[[str], Any]) -> Replicas:
+        return Replicas(
+            role,
+            getattr(self.config, role),
+            self.config.supervision,
+            make,
+            forget=self._forget,
+            start_timeout_s=self.config.generator.start_timeout_s,
+        )
+
+    def working(self) -> list[Replicas]:
         """The roles whose loops this run needs."""
         scorers = self._scorers if self.config.uses_scorers else None
         return [replicas for replicas in (self._generators, scorers) if replicas is not None]
@@ -161,7 +192,7 @@ class Cluster:
     def _wait_until_ready(self) -> None:
         timeout_s = self.config.generator.start_timeout_s
         pending = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
-        for replicas in self._working():
+        for replicas in self.working():
             pending |= replicas.named(lambda actor: actor.start.remote())
         self.learner = start_group(self.config, self._make_rank)
         await_all(pending, timeout_s, "to start")
@@ -169,34 +200,61 @@ class Cluster:
 
     def _make_rank(self, rank: int, world_size: int) -> Any:
         config = self.config
-        actor = place(
-            self._roles.learner, config.learner, f"learner-{rank}", ACTOR_OPTIONS["max_concurrency"]
-        )
+        # A name of a rank that was killed may be taken a little longer.
+        name = f"learner-{rank}" + (f".{self._num_learners}" if self._num_learners else "")
+        actor = place(self._roles.learner, config.learner, name, ACTOR_OPTIONS["max_concurrency"])
         return actor.remote(config, rank, world_size, self._publish(rank))
 
     def _publish(self, rank: int) -> StorePublish | None:
         return StorePublish(self.store, self.config.weights.load_timeout_s) if rank == 0 else None
 
+    @property
+    def the_learner(self) -> LearnerGroup:
+        """The learner that is up."""
+        assert self.learner is not None, "start must come first"
+        return self.learner
+
+    def restart_learner(self, error: StageFailed) -> None:
+        """Start all ranks again, in place of those that failed; they hold the model the run began with.
+
+        Raises `error` where they were started too often already, StageFailed if they cannot start.
+        """
+        now_s, limits = time.monotonic(), self.config.supervision
+        deaths = [death for death in self._learner_deaths if now_s - death <= limits.restart_window_s]
+        if len(deaths) >= self.config.learner.max_restarts:
+            tried = f" after {len(deaths)} restarts" if deaths else ""
+            raise StageFailed(f"{error}{tried}", role="driver") from error
+        self._learner_deaths = [*deaths, now_s]
+        self._say(
+            f"{error}; starting its ranks again (restart {len(deaths) + 1} of at most "
+            f"{self.config.learner.max_restarts})"
+        )
+        self.the_learner.kill()
+        self.learner, self._num_learners = None, self._num_learners + 1
+        self.learner = start_group(self.config, self._make_rank)
+
+    def ranks(self) -> dict[str, Any]:
+        """Return the learner's ranks by name; none while they start."""
+        return self.learner.ranks() if self.learner is not None else {}
+
     def start_loops(self) -> None:
-        """Let generators and scorers run until `stop`."""
-        for replicas in self._working():
+        """Let generators and scorers run until `stop`, watched."""
+        for replicas in self.working():
             replicas.run()
+        self.supervisor.start()
 
     def wait(self, call: Any, timeout_s: float) -> tuple[bool, Any]:
-        """Wait for one call; (done, result). Actors that die meanwhile are replaced.
-
-        Raises StageFailed once a role has used up its restarts.
+        """Wait for one call; (done, result). Raises what the supervisor ends the run with, and the call's
+        error.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            calls = {ref: replicas for replicas in self._working() for ref in replicas.calls}
+            self.supervisor.raise_failure()
             left_s = max(0.0, deadline - time.monotonic())
-            ready, _ = ray.wait([call, *calls], num_returns=1, timeout=left_s)
-            if not ready:
-                return False, None
-            if ready[0] is call:
+            if ray.wait([call], timeout=min(left_s, FAILURE_POLL_S))[0]:
                 return True, ray.get(call)
-            calls[ready[0]].attend(ready[0], self._forget, self._say)
+            if left_s <= FAILURE_POLL_S:
+                return False, None
 
     def _forget(self, name: str) -> None:
         """Give back what a dead actor held: its leases and slots, its turn to load weights."""
@@ -205,26 +263,46 @@ class Cluster:
 
     @property
     def num_restarts(self) -> int:
-        """Generators and scorers replaced so far."""
-        return sum(replicas.num_restarts for replicas in self._working())
+        """Processes replaced so far: generators, scorers, learners, queue and store."""
+        loops = sum(replicas.num_restarts for replicas in self.working())
+        return loops + self._num_learners + self.supervisor.num_control_restarts
+
+    def resize(self, role: str, count: int) -> str:
+        """Have another number of generators or scorers; says from how many to how many.
+
+        Raises ConfigError for a role that has none in this run, or more than this machine's Ray has room for.
+        """
+        found = {"generator": self._generators, "scorer": self._scorers}.get(role)
+        if found is None or found not in self.working():
+            raise ConfigError(f"this run has no {role}s, so their number cannot change")
+        before = found.count
+        if self.config.ray.address is None:
+            more = check_room(getattr(self.config, role), count - before, ray.available_resources())
+            if more is not None:
+                raise ConfigError(f"{role}={count}: {more}")
+        found.resize(count)
+        said = f"{role}s: {before} -> {count}"
+        self._say(said)
+        return said
 
     def statuses(self) -> list[dict[str, Any]]:
         """Ask every generator and scorer what it does; one that died meanwhile is left out."""
-        calls = [call for replicas in self._working() for call in replicas.ask("status")]
+        calls = [call for replicas in self.working() for call in replicas.ask("status")]
         ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_S)
         return [status for call in calls if (status := _answer(call)) is not None]
 
     def take_spans(self) -> dict[str, list[Span]]:
         """Return what generators, scorers and learner ranks traced since the last call, by their names."""
         assert self.learner is not None
-        calls = {c: n for r in self._working() for c, n in r.named(lambda a: a.take_spans.remote()).items()}
+        calls = {c: n for r in self.working() for c, n in r.named(lambda a: a.take_spans.remote()).items()}
         ray.wait(list(calls), num_returns=len(calls), timeout=CALL_TIMEOUT_S)
         spans = {name: _answer(call) or [] for call, name in calls.items()}
         return spans | self.learner.take_spans()
 
     def stop_loops(self) -> None:
         """Ask generators and scorers to end, and wait for them a while."""
-        ending = [call for replicas in self._working() for call in replicas.stop()]
+        self.supervisor.stop()
+        ending = [call for replicas in self.working() for call in replicas.stop()]
         if ending:
             ray.wait(ending, num_returns=len(ending), timeout=STOP_TIMEOUT_S)
 
@@ -232,6 +310,7 @@ class Cluster:
         """Stop everything; return a line for each thing that had to be removed by force."""
         if self._staging is None:
             return []
+        self.supervisor.stop()
         segments = note_segments(self._session_id, RUN_ID_VARIABLE)
         if ray.is_initialized():
             if not at_once:

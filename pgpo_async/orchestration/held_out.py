@@ -6,7 +6,7 @@ import ray
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Prompt, PromptError, WaitTimeout
-from pgpo_async.data.sources import open_source
+from pgpo_async.data.sources import held_out_source
 from pgpo_async.evaluation import Accuracy, average_accuracy
 
 EVALUATION_TIMEOUT_S = 3600.0
@@ -15,7 +15,7 @@ EVALUATION_TIMEOUT_S = 3600.0
 def held_out_prompts(config: RunConfig) -> tuple[list[Prompt], int]:
     """Return the held-out prompts and how many rows were unusable."""
     evaluation = config.evaluation
-    source = open_source(evaluation.source, split="heldout", seed=config.data.seed)
+    source = held_out_source(config)
     prompts: list[Prompt] = []
     num_failed = 0
     for index in range(evaluation.num_prompts):

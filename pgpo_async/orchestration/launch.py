@@ -9,8 +9,10 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.placement import plan_placement
 
 
-def launch_run(config: RunConfig, *, dry_run: bool = False) -> int:
+def launch_run(config: RunConfig, *, dry_run: bool = False, resume: str = "never") -> int:
     """Run a config, or only print its placement plan; return the process's exit code.
+
+    `resume`: see `resume`.
 
     Raises ConfigError before anything is started, PgpoError when a run cannot go on.
     """
@@ -19,10 +21,13 @@ def launch_run(config: RunConfig, *, dry_run: bool = False) -> int:
         console.print(plan_placement(config).table())
         return 0
     from pgpo_async.orchestration.preflight import check_inputs
+    from pgpo_async.orchestration.resume import find_resume
     from pgpo_async.orchestration.run import Run
     from pgpo_async.orchestration.run_folder import RunFolder
 
     check_inputs(config)
-    folder = RunFolder(config)
-    console.print(f"run folder: {folder.path}", soft_wrap=True)
-    return Run(config, folder, console).run()
+    point = find_resume(config, resume)
+    folder = RunFolder(config, existing=point.folder if point else None)
+    goes_on = " (goes on)" if point else ""
+    console.print(f"run folder: {folder.path}{goes_on}", soft_wrap=True)
+    return Run(config, folder, console, tag=point.tag if point else None).run()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
 
@@ -101,6 +102,16 @@ def plan_placement(config: RunConfig) -> PlacementPlan:
     }
     roles += [RolePlan(role=n, replicas=1, cpus=CONTROL_CPUS, gpus=0.0, work=w) for n, w in control.items()]
     return PlacementPlan(roles=tuple(roles))
+
+
+def check_room(role: RoleConfig, num_more: int, available: Mapping[str, float]) -> str | None:
+    """Say what a Ray that cannot grow lacks for more actors of a role; None if they fit."""
+    for key, each in (("CPU", role.cpus), ("GPU", role.gpus)):
+        asked, free = max(0, num_more) * each, available.get(key, 0.0)
+        if asked > free + 1e-6:
+            counts = " (ray.num_cpus is what Ray counts)" if key == "CPU" else ""
+            return f"{num_more} more ask for {asked:g} {key}s, {free:g} are free{counts}"
+    return None
 
 
 def local_cpus(config: RunConfig, machine_cpus: int) -> int:

@@ -6,7 +6,7 @@ from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.shapers import ShaperConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.data.sources import open_source
+from pgpo_async.data.sources import held_out_source, train_source
 from pgpo_async.policy.loading import resolve_model_path
 
 
@@ -14,15 +14,13 @@ def check_inputs(config: RunConfig) -> None:
     """Raise ConfigError with everything that is missing, each with its field."""
     checks: dict[str, Callable[[], object]] = {
         "model.path": lambda: resolve_model_path(config.model.path),
-        "data.source": lambda: open_source(config.data.source, split="train", seed=config.data.seed),
+        "data.source": lambda: train_source(config),
     }
     shaper = config.algorithm.shaper
     if ":" in shaper.name:  # the config has checked the parameters of the others
         checks["algorithm.shaper"] = lambda: _own_shaper(shaper)
     if config.evaluation.num_prompts:
-        checks["evaluation.source"] = lambda: open_source(
-            config.evaluation.source, split="heldout", seed=config.data.seed
-        )
+        checks["evaluation.source"] = lambda: held_out_source(config)
     issues: list[str] = []
     for field, check in checks.items():
         try:

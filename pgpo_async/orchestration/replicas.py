@@ -1,113 +1,264 @@
 """The actors of one role that work in loops of their own (generators, scorers): started, replaced, stopped.
 
-Owns which actor stands at which place, and its budget of restarts. A dead actor's leases, slots and turns are
-given back at once by the caller's `forget`; another is started at its place while all others go on. A failure
-that a new process cannot cure (a wrong config) is raised at once.
+Owns which actor stands at which place, and each place's budget of restarts: so many in a while, the first at
+once, each further one after a longer pause. A dead actor's leases, slots and turns are given back at once by
+the caller's `forget`; another is started at its place while all others go on. A place whose budget is used up
+stays empty as long as the role has its least number of actors. A failure that a new process cannot cure (a
+wrong config) is raised at once. Called by `supervisor`, in its thread, but for starting and stopping.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 
+from pgpo_async.config.pipeline import LoopRoleConfig, SupervisionConfig
 from pgpo_async.contracts import ConfigError, StageFailed
 from pgpo_async.contracts.errors import plain
+from pgpo_async.orchestration.beats import Beat, silence
+
+Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class _Place:
-    """`name` is the role's number, and after a death the number of the replacement: generator-0.1."""
+    """`name` is the role's number, and after a death the number of the replacement: generator-0.1.
+
+    `doing` is "ready", "start", "run", "leave" (asked to end) or "rest" (until `until_s`), since `since_s`.
+    """
 
     base: str
     actor: Any
-    num_restarts: int = 0
-    starting: bool = False
+    number: int = 0
+    doing: str = "ready"
+    since_s: float = field(default_factory=time.monotonic)
+    until_s: float = 0.0
+    deaths: deque[float] = field(default_factory=deque)
+    verdict: str | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.base}.{self.num_restarts}" if self.num_restarts else self.base
+        return f"{self.base}.{self.number}" if self.number else self.base
+
+    def begin(self, doing: str) -> None:
+        self.doing, self.since_s, self.verdict = doing, time.monotonic(), None
 
 
 class Replicas:
     """`make(name)` places an actor with the methods start, run, stop and close."""
 
-    def __init__(self, role: str, count: int, make: Callable[[str], Any], max_restarts: int) -> None:
+    def __init__(
+        self,
+        role: str,
+        config: LoopRoleConfig,
+        supervision: SupervisionConfig,
+        make: Callable[[str], Any],
+        *,
+        forget: Callable[[str], None],
+        start_timeout_s: float,
+    ) -> None:
         self._role = role
+        self._config = config
+        self._supervision = supervision
         self._make = make
-        self._max_restarts = max_restarts
-        self._places = [_Place(f"{role}-{i}", make(f"{role}-{i}")) for i in range(count)]
+        self._forget = forget
+        self._start_timeout_s = start_timeout_s
+        self._lock = threading.RLock()
+        self._num_made = 0
+        self._places: list[_Place] = []
         self._calls: dict[Any, _Place] = {}
+        self.num_restarts = 0
+        for _ in range(config.replicas):
+            self._add()
+
+    def _add(self) -> _Place:
+        name = f"{self._role}-{self._num_made}"
+        self._num_made += 1
+        place = _Place(name, self._make(name))
+        self._places.append(place)
+        return place
 
     @property
     def actors(self) -> list[Any]:
         """All, those being started included."""
-        return [place.actor for place in self._places]
-
-    @property
-    def num_restarts(self) -> int:
-        """Replacements so far."""
-        return sum(place.num_restarts for place in self._places)
+        with self._lock:
+            return [place.actor for place in self._places if place.doing != "rest"]
 
     @property
     def calls(self) -> list[Any]:
         """The loops, and the starts of replacements: one that is ready has failed, or has started."""
-        return list(self._calls)
+        with self._lock:
+            return list(self._calls)
 
     def named(self, call: Callable[[Any], Any]) -> dict[Any, str]:
         """Make a call to each actor; return the calls with the actors' names."""
-        return {call(place.actor): place.name for place in self._places}
+        with self._lock:
+            return {call(place.actor): place.name for place in self._places if place.doing != "rest"}
 
     def run(self) -> None:
         """Let all work until `stop`."""
-        self._calls = {}
-        for place in self._places:
-            self._run(place)
+        with self._lock:
+            self._calls = {}
+            for place in self._places:
+                self._run(place)
 
-    def attend(self, call: Any, forget: Callable[[str], None], say: Callable[[str], None]) -> None:
-        """See to one of `calls` that is ready. Raises StageFailed once the budget of restarts is used up."""
+    def attend(self, say: Say) -> None:
+        """See to what has ended or is due. Raises StageFailed where the role cannot go on."""
+        with self._lock:
+            for call in _ready(list(self._calls)):
+                self._ended(call, say)
+            now_s = time.monotonic()
+            for place in self._places:
+                if place.doing == "rest" and now_s >= place.until_s:
+                    self._start_again(place)
+                elif place.doing == "start" and now_s - place.since_s > self._start_timeout_s:
+                    self._kill(place, f"did not start within {self._start_timeout_s:.0f} s")
+
+    def check(self, beats: Mapping[str, Beat], listened_s: float, say: Say) -> None:
+        """Kill whoever is silent, or does nothing where there is work, for too long.
+
+        `beats` were heard in the last `listened_s` seconds.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            for place in self._places:
+                if place.doing in ("run", "leave"):
+                    heard_s = min(now_s - place.since_s, listened_s)
+                    reason = silence(beats.get(place.name), heard_s, self._supervision)
+                    if reason is not None and place.verdict is None:
+                        say(f"{place.name} {reason}: it is killed")
+                        self._kill(place, reason)
+
+    def _kill(self, place: _Place, reason: str) -> None:
+        place.verdict = reason
+        ray.kill(place.actor, no_restart=True)
+
+    def _ended(self, call: Any, say: Say) -> None:
         place = self._calls.pop(call)
         try:
             ray.get(call)
         except Exception as error:
-            self._replace(place, plain(error), forget, say)
+            self._died(place, plain(error), say)
             return
-        if not place.starting:
+        if place.doing == "start":
+            self._run(place)
+            say(
+                f"{place.name} works in the place of one that died" if place.number else f"{place.name} works"
+            )
+        elif place.doing == "leave":
+            self._forget(place.name)
+            self._places.remove(place)
+            place.actor.close.remote()
+            say(f"{place.name} has left")
+        else:
             raise StageFailed(f"{place.name} ended by itself", role=self._role)
-        self._run(place)
-        say(f"{place.name} works in the place of one that died")
 
-    def _replace(
-        self, place: _Place, error: BaseException, forget: Callable[[str], None], say: Callable[[str], None]
-    ) -> None:
+    def _died(self, place: _Place, error: BaseException, say: Say) -> None:
         ray.kill(place.actor, no_restart=True)
-        forget(place.name)
-        curable = not isinstance(error, ConfigError) and place.num_restarts < self._max_restarts
-        if not curable:
-            tried = f" after {place.num_restarts} restarts" if place.num_restarts else ""
-            raise StageFailed(f"{place.name} failed{tried}: {error}", role=self._role) from error
-        died, place.num_restarts, place.starting = place.name, place.num_restarts + 1, True
-        say(f"{died} failed: {_short(error)}; starting {place.name} ({self._budget(place)})")
+        self._forget(place.name)
+        why = place.verdict or _short(error)
+        if place.doing == "leave":
+            self._places.remove(place)
+            say(f"{place.name}, which was leaving, ended: {why}")
+            return
+        now_s, window_s = time.monotonic(), self._supervision.restart_window_s
+        while place.deaths and now_s - place.deaths[0] > window_s:
+            place.deaths.popleft()
+        if isinstance(error, ConfigError) or len(place.deaths) >= self._config.max_restarts:
+            self._give_up(place, error, why, say)
+            return
+        place.deaths.append(now_s)
+        died, place.number = place.name, place.number + 1
+        self.num_restarts += 1
+        pause_s = self._pause_s(len(place.deaths))
+        budget = f"restart {len(place.deaths)} of at most {self._config.max_restarts}"
+        when = f" in {pause_s:.0f} s" if pause_s else ""
+        say(f"{died} failed: {why}; starting {place.name}{when} ({budget})")
+        place.begin("rest")
+        place.until_s = now_s + pause_s
+        if not pause_s:
+            self._start_again(place)
+
+    def _pause_s(self, num_deaths: int) -> float:
+        """None after the first death, then doubling."""
+        supervision = self._supervision
+        if num_deaths < 2:
+            return 0.0
+        return min(supervision.backoff_s * 2.0 ** (num_deaths - 2), supervision.max_backoff_s)
+
+    def _give_up(self, place: _Place, error: BaseException, why: str, say: Say) -> None:
+        tried = f" after {len(place.deaths)} restarts" if place.deaths else ""
+        left = sum(other.doing != "leave" for other in self._places) - 1
+        if isinstance(error, ConfigError) or left < self._config.min_replicas:
+            least = (
+                f"; {left} are left, {self._role}.min_replicas is {self._config.min_replicas}" if left else ""
+            )
+            raise StageFailed(f"{place.name} failed{tried}: {why}{least}", role=self._role) from error
+        self._places.remove(place)
+        say(f"{place.name} failed{tried}: {why}; the run goes on with {left} {self._role}s")
+
+    def _start_again(self, place: _Place) -> None:
+        place.begin("start")
         place.actor = self._make(place.name)
         self._calls[place.actor.start.remote()] = place
 
-    def _budget(self, place: _Place) -> str:
-        return f"restart {place.num_restarts} of at most {self._max_restarts}"
-
     def _run(self, place: _Place) -> None:
-        place.starting = False
+        place.begin("run")
         self._calls[place.actor.run.remote()] = place
+
+    # By hand, in a running job
+
+    @property
+    def count(self) -> int:
+        """Actors that work, or are to."""
+        with self._lock:
+            return sum(place.doing != "leave" for place in self._places)
+
+    def resize(self, count: int) -> None:
+        """Start more actors, or ask the newest to end what they are at and leave."""
+        with self._lock:
+            staying = [place for place in self._places if place.doing != "leave"]
+            for _ in range(count - len(staying)):
+                place = self._add()
+                place.begin("start")
+                self._calls[place.actor.start.remote()] = place
+            for place in reversed(staying[count:]):
+                self._leave(place)
+
+    def _leave(self, place: _Place) -> None:
+        if place.doing == "run":
+            place.begin("leave")
+            place.actor.leave.remote()
+            return
+        # It holds nothing yet.
+        self._calls = {call: other for call, other in self._calls.items() if other is not place}
+        self._places.remove(place)
+        if place.doing == "start":
+            ray.kill(place.actor, no_restart=True)
 
     def stop(self) -> list[Any]:
         """Ask all loops to end; return what to wait for."""
-        for place in self._places:
-            place.actor.stop.remote()
-        calls, self._calls = [c for c, place in self._calls.items() if not place.starting], {}
-        return calls
+        with self._lock:
+            calls = [call for call, place in self._calls.items() if place.doing != "start"]
+            for place in self._places:
+                if place.doing != "rest":
+                    place.actor.stop.remote()
+            self._calls = {}
+            return calls
 
     def ask(self, method: str) -> Iterable[Any]:
         """Call a method of each actor, but of one that is being started: it would not answer."""
-        return [getattr(place.actor, method).remote() for place in self._places if not place.starting]
+        with self._lock:
+            at_work = [place.actor for place in self._places if place.doing not in ("start", "rest")]
+        return [getattr(actor, method).remote() for actor in at_work]
+
+
+def _ready(calls: list[Any]) -> list[Any]:
+    return list(ray.wait(calls, num_returns=len(calls), timeout=0)[0]) if calls else []
 
 
 def _short(error: BaseException) -> str:

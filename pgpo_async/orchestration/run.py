@@ -5,6 +5,7 @@ written and the machine is left as it was.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,10 +17,16 @@ from pgpo_async.contracts import Accounting, PgpoError
 from pgpo_async.evaluation import Accuracy
 from pgpo_async.metrics.durations import summed
 from pgpo_async.metrics.progress import Progress
+from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.connect import RUN_ID_VARIABLE
 from pgpo_async.orchestration.held_out import evaluate
+from pgpo_async.orchestration.leftovers import clean_up
+from pgpo_async.orchestration.requests import Inbox
+from pgpo_async.orchestration.roles import Roles
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.scaling import answer_request
 from pgpo_async.orchestration.service_times import measured_times
 from pgpo_async.orchestration.stop_signal import StopSignal
 from pgpo_async.orchestration.summary import RunSummary
@@ -42,7 +49,8 @@ class Run:
     """One run from start to summary.
 
     With `cluster` it goes on with the processes of a run before; with `keep` it leaves its own running,
-    if it is completed, for a run to come.
+    if it is completed, for a run to come. A folder that is `resumed` goes on from checkpoint `tag`, or its
+    latest.
     """
 
     def __init__(
@@ -53,46 +61,60 @@ class Run:
         *,
         cluster: Cluster | None = None,
         keep: bool = False,
+        tag: str | None = None,
+        roles: Roles | None = None,
     ) -> None:
         self._config = config
         self._folder = folder
         self._console = console
+        self._tag = tag
         self._progress = Progress(config.train.num_steps, console)
         self._renewed = cluster is not None
-        self._cluster = cluster or Cluster(config, folder.run_id)
+        self._cluster = cluster or Cluster(config, folder.session_id, roles, journal=folder.journal)
         self._keep = keep
         self._tracing = Tracing(config.trace, folder.timeline)
         self._figures = _Figures()
         self._loop: RunLoop | None = None
         self._began = time.monotonic()
+        folder.say = self._progress.phase
 
     def run(self) -> int:
         """Run to the end; return 0, or 130 after a signal."""
         status, at_once = "failed", False
         try:
-            with StopSignal(self._progress.phase) as stop, self._progress:
+            with StopSignal(self._say) as stop, self._progress:
                 self._start_and_train(stop)
                 status = "interrupted" if stop.requested else "completed"
         except KeyboardInterrupt:
             status, at_once = "interrupted", True
         finally:
             self._finish(status, at_once=at_once)
+            self._folder.unlock()
         return 0 if status == "completed" else 130
 
     def _start_and_train(self, stop: StopSignal) -> None:
         config, cluster, figures = self._config, self._cluster, self._figures
         if self._renewed:
             stop.install()
-            cluster.renew(config, self._folder.run_id, self._progress.phase)
+            cluster.renew(config, self._folder.run_id, self._say, journal=self._folder.journal)
         else:
-            cluster.start(self._progress.phase, connected=stop.install)
-        self._progress.phase(f"ready after {time.monotonic() - self._began:.0f} s")
-        if config.evaluation.before:
+            for session in self._folder.former_sessions:
+                clean_up(session, RUN_ID_VARIABLE, grace_s=0.0)
+            cluster.start(self._say, connected=stop.install)
+        self._say(f"ready after {time.monotonic() - self._began:.0f} s")
+        restored = self._restore() if self._folder.resumed else None
+        if restored is not None:
+            figures.accuracy_before = _accuracy(restored.kept.get("accuracy_before"))
+        elif config.evaluation.before:
             figures.accuracy_before = self._evaluate(version=0)
         self._loop = RunLoop(
-            config, cluster, self._folder, self._progress, lambda: stop.requested, self._tracing
+            config, cluster, self._folder, self._progress, lambda: stop.requested, self._tracing, restored
         )
+        before = figures.accuracy_before
+        self._loop.kept["accuracy_before"] = None if before is None else asdict(before)
         stop.polite(True)
+        inbox = Inbox(self._folder.path, lambda request: answer_request(cluster, request))
+        cluster.supervisor.beside = inbox.serve
         try:
             self._loop.run()
         finally:
@@ -101,10 +123,22 @@ class Run:
         assert cluster.learner is not None
         cluster.learner.flush(FLUSH_TIMEOUT_S)
         if not stop.requested:
-            figures.accuracy_after = self._evaluate(version=self._loop.steps_done)
+            figures.accuracy_after = self._evaluate(version=self._loop.version)
         self._progress.phase("saving the checkpoint and the model")
         self._loop.save()
         cluster.learner.export_hf(str(self._folder.model))
+        for problem in cluster.learner.finish_uploads(FLUSH_TIMEOUT_S):
+            self._say(f"warning: {problem}")
+
+    def _restore(self) -> Restored:
+        restored = Checkpoints(self._cluster, self._folder).restore(tag=self._tag)
+        self._say(f"resumed: goes on after step {restored.step}")
+        return restored
+
+    def _say(self, text: str) -> None:
+        """Show a line, and write it into the run's events."""
+        self._progress.phase(text)
+        self._folder.log_event(text)
 
     def _evaluate(self, version: int) -> Accuracy | None:
         if self._config.evaluation.num_prompts:
@@ -137,9 +171,12 @@ class Run:
             left_behind = self._cluster.stop(at_once=True)
         self._tracing.close()
         summary = self._summary(status, tuple(left_behind))
+        self._folder.close()
         self._folder.write_summary(summary.as_json())
         if self._loop is not None:
             self._console.print(summary.table())
+        for line in [*self._folder.missing(), *filter(None, [self._tracing.failure])]:
+            self._console.print(f"missing: {line}", soft_wrap=True, markup=False)
         self._console.print(f"{status}: {self._folder.path}", soft_wrap=True)
 
     def _summary(self, status: str, left_behind: tuple[str, ...]) -> RunSummary:
@@ -180,6 +217,13 @@ class Run:
             "update_pause_p50_s": pauses[len(pauses) // 2] if pauses else None,
             "update_pause_max_s": pauses[-1] if pauses else None,
         }
+        if stats is not None:
+            measured["slots"] = {
+                "num": stats.num_slots,
+                "lag_bound": stats.lag_bound,
+                "charged": dict(stats.slots_charged),
+                "released": dict(stats.slots_released),
+            }
         if loop is not None and loop.steps_done and generators and stats is not None:
             measured["service_times"] = asdict(
                 measured_times(
@@ -192,6 +236,10 @@ class Run:
                 )
             )
         return measured
+
+
+def _accuracy(values: Mapping[str, Any] | None) -> Accuracy | None:
+    return None if values is None else Accuracy(**values)
 
 
 def _mean(values: Any) -> float:

@@ -1,37 +1,82 @@
 """The run folder: everything a run leaves behind, made before anything else starts.
 
-config.yaml       the resolved configuration; `launch` reads it as it is
-metrics.jsonl     one line a step
-quarantine.jsonl  what could not be used, with its reason
-summary.json      written at the end, however the run ended
-checkpoints/      the learner's
-model/            the trained model, as transformers and vLLM load it
+config.yaml           the resolved configuration, without its secrets; `launch` reads it as it is
+                      (config-1.yaml: before the first resume)
+metrics.jsonl         one line a step
+rolled_back.jsonl     its lines of steps that were done again after the last checkpoint
+events.jsonl          what happened: deaths, restarts, resumes, warnings
+quarantine.parquet    what could not be used, with reason, error and input (see `quarantine_file`)
+summary.json          written at the end, however the run ended
+journal/              what outlives the replay queue's process
+checkpoints/          the learner's
+model/                the trained model, as transformers and vLLM load it
+
+What only tells of the run does not end it: where such a file cannot be written, the folder says so once and
+counts, and at the end tells what is missing.
 """
 
 import json
+import logging
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pgpo_async.actors.file_locks import FileLock
+from pgpo_async.actors.queue_types import Quarantined
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
+from pgpo_async.orchestration import quarantine_file
+from pgpo_async.orchestration.quarantine_file import QuarantineFile
+
+logger = logging.getLogger(__name__)
+
+LOCK_NAME = ".lock"
+"""Locked as long as the run's driver lives."""
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a driver that lives has this run."""
+    if not (folder / LOCK_NAME).exists():
+        return False
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        return not lock.try_lock(shared=False)
+    finally:
+        lock.close()
 
 
 class RunFolder:
-    """A new folder under `output_dir`, named by run name and time, never one that exists."""
+    """A new folder under `output_dir`, named by run name and time, never one that exists; or, to go on with
+    an earlier run, `existing`.
 
-    def __init__(self, config: RunConfig) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", config.name).strip("-") or "run"
-        self.run_id = f"{name}-{stamp}-{secrets.token_hex(2)}"
-        self.path = (config.output_path / self.run_id).absolute()
+    `session_id` names what the processes of this start leave on a machine; `former_sessions` those before.
+    `say` is told, once a file, what cannot be written.
+    """
+
+    def __init__(self, config: RunConfig, *, existing: Path | None = None) -> None:
+        if existing is None:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            name = re.sub(r"[^A-Za-z0-9._-]+", "-", config.name).strip("-") or "run"
+            self.run_id = f"{name}-{stamp}-{secrets.token_hex(2)}"
+            self.path = (config.output_path / self.run_id).absolute()
+        else:
+            self.run_id, self.path = existing.name, existing
+        self.resumed = existing is not None
+        self.say: Callable[[str], None] = logger.warning
+        self._failures: dict[str, int] = {}
         try:
-            self.path.mkdir(parents=True)
+            self.path.mkdir(parents=True, exist_ok=self.resumed)
+            self._lock = FileLock(self.path / LOCK_NAME)
+            if not self._lock.try_lock(shared=False):
+                raise ConfigError(f"{self.path} is still running: its driver holds {LOCK_NAME}")
+            former = self._keep_former()
             self._write("config.yaml", dump_config(config))
         except OSError as error:
             where = getattr(error, "filename", None) or self.path
@@ -39,11 +84,37 @@ class RunFolder:
                 f"output_dir: cannot write the run folder {self.path}: {error.strerror} ({where}); "
                 "choose a folder you may write with output_dir=FOLDER"
             ) from error
+        self._quarantine = QuarantineFile(self.path)
+        self.former_sessions = tuple(self._session(number) for number in range(former))
+        self.session_id = self._session(former)
+
+    def _session(self, number: int) -> str:
+        return f"{self.run_id}.{number}" if number else self.run_id
+
+    def _keep_former(self) -> int:
+        """Put aside what this start will write anew; return how many starts there were."""
+        former = len(list(self.path.glob("config-*.yaml"))) + self.resumed
+        if self.resumed:
+            for name in ("config.yaml", "summary.json", "timeline.json"):
+                path = self.path / name
+                if path.exists():
+                    path.rename(path.with_name(f"{path.stem}-{former}{path.suffix}"))
+            shutil.rmtree(self.model, ignore_errors=True)
+        return former
+
+    def unlock(self) -> None:
+        """Let another driver go on with the run."""
+        self._lock.close()
 
     @property
     def checkpoints(self) -> Path:
         """Where the learner's checkpoints go."""
         return self.path / "checkpoints"
+
+    @property
+    def journal(self) -> Path:
+        """What outlives the replay queue's process."""
+        return self.path / "journal"
 
     @property
     def model(self) -> Path:
@@ -57,21 +128,86 @@ class RunFolder:
 
     def log_step(self, values: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
-        self._append("metrics.jsonl", values)
+        self.try_to_write("metrics.jsonl", lambda: self._append("metrics.jsonl", values))
 
-    def log_quarantine(self, record: Mapping[str, Any]) -> None:
-        """Append one line to `quarantine.jsonl`."""
-        self._append("quarantine.jsonl", record)
+    def roll_back(self, step: int) -> int:
+        """Move the lines of later steps out of `metrics.jsonl`, into `rolled_back.jsonl`; return how many."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept: list[str] = []
+        undone: list[str] = []
+        for line in lines:
+            with suppress(ValueError):  # a line torn by a crash is of a step that is undone anyway
+                (kept if json.loads(line)["step"] <= step else undone).append(line)
+        for line in undone:
+            self._append("rolled_back.jsonl", json.loads(line))
+        if len(kept) < len(lines):
+            self._write("metrics.jsonl", "".join(f"{line}\n" for line in kept))
+        return len(undone)
+
+    def log_event(self, text: str) -> None:
+        """Append one line to `events.jsonl`: what happened to the run, and when."""
+        event = {"time_s": time.time(), "event": text}
+        self.try_to_write("events.jsonl", lambda: self._append("events.jsonl", event))
+
+    def log_quarantine(self, records: Sequence[Quarantined]) -> None:
+        """Add records to `quarantine.parquet`; those that could not be written are tried again."""
+        self.try_to_write(quarantine_file.NAME, lambda: self._quarantine.add(records))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`, whole or not at all."""
-        self._write("summary.json", json.dumps(summary, indent=2) + "\n")
+        text = json.dumps(summary, indent=2) + "\n"
+        self.try_to_write("summary.json", lambda: self._write("summary.json", text))
+
+    def close(self) -> None:
+        """Leave `quarantine.parquet` whole."""
+        failures = self._failures.pop(quarantine_file.NAME, 0)  # made good if this succeeds
+        self.try_to_write(quarantine_file.NAME, self._quarantine.close)
+        if quarantine_file.NAME in self._failures:
+            self._failures[quarantine_file.NAME] += failures
+
+    def try_to_write(self, name: str, write: Callable[[], None]) -> None:
+        """Write what the run can do without; say so, once, if it cannot be written."""
+        try:
+            write()
+        except OSError as error:
+            if name not in self._failures:
+                self.say(
+                    f"warning: cannot write {self.path / name}: {error.strerror or error}; the run goes on "
+                    "without it: make room on that disk, or let the run write elsewhere (output_dir=FOLDER)"
+                )
+            self._failures[name] = self._failures.get(name, 0) + 1
+
+    def missing(self) -> list[str]:
+        """Return a line for each file that is not what it should be."""
+        lines = [f"{name}: could not be written {num} times" for name, num in self._failures.items()]
+        if self._quarantine.num_not_kept:
+            lines.append(
+                f"{quarantine_file.NAME}: {self._quarantine.num_not_kept} records are only counted, it holds "
+                f"{quarantine_file.MAX_RECORDS}"
+            )
+        return lines
 
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        path = self.path / name
+        line = (json.dumps(values) + "\n").encode()
+        size = path.stat().st_size if path.exists() else 0
+        try:
+            with path.open("ab", buffering=0) as file:
+                written = file.write(line)
+                if written < len(line):  # what was left of a full disk
+                    file.write(line[written:])
+        except OSError:
+            # No torn line: the next one would be appended to it.
+            with suppress(OSError):
+                os.truncate(path, size)
+            raise
 
     def _write(self, name: str, text: str) -> None:
         partial = self.path / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.path / name)
+        try:
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, self.path / name)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise

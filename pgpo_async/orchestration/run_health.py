@@ -10,9 +10,8 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Accounting, StageFailed
 from pgpo_async.metrics.collapse import CollapseDetector
 
-# A run of which most prompts are unusable teaches nothing: it ends with the reasons.
-MIN_QUARANTINED = 32
-MAX_QUARANTINED_SHARE = 0.5
+MAX_EXAMPLE_CHARACTERS = 200
+"""Of an error in the message that ends a run."""
 
 
 class RunHealth:
@@ -20,17 +19,25 @@ class RunHealth:
 
     def __init__(self, config: RunConfig, start: Accounting | None = None) -> None:
         self._filter = config.algorithm.filter
+        self._train = config.train
+        self._examples: dict[str, str] = {}
         self._groups_per_step = config.train.groups_per_step
         self._collapse = CollapseDetector()
         self._last = start or Accounting()
 
+    def note(self, reason: str, error: str) -> None:
+        """Note why a prompt was quarantined: the first error of each reason is its example."""
+        self._examples.setdefault(reason, " ".join(error.split())[:MAX_EXAMPLE_CHARACTERS])
+
     def check(self, accounting: Accounting) -> None:
         """Raises StageFailed, with what to change, where going on would teach nothing."""
         ended, quarantined = accounting.drawn - accounting.pending, accounting.quarantined
-        if quarantined >= MIN_QUARANTINED and quarantined > MAX_QUARANTINED_SHARE * ended:
-            reasons = ", ".join(f"{r} ({n})" for r, n in accounting.quarantined_by_reason.items())
+        train = self._train
+        if quarantined >= train.min_quarantined and quarantined > train.max_quarantined_share * ended:
             raise StageFailed(
-                f"{quarantined} of {ended} prompts were quarantined: {reasons}; see quarantine.jsonl",
+                f"{quarantined} of {ended} prompts were quarantined, a larger share than "
+                f"train.max_quarantined_share, {train.max_quarantined_share:g}: {self._reasons(accounting)}; "
+                "each is in quarantine.parquet, with its error and its input",
                 role="source",
             )
         in_vain = accounting.filtered - self._last.filtered
@@ -42,6 +49,14 @@ class RunHealth:
                 "generation.group_size, or algorithm.filter.enabled=false",
                 role="source",
             )
+
+    def _reasons(self, accounting: Accounting) -> str:
+        by_count = sorted(accounting.quarantined_by_reason.items(), key=lambda item: (-item[1], item[0]))
+        texts = []
+        for reason, count in by_count:
+            example = self._examples.get(reason)
+            texts.append(f"{reason} ({count}" + (f", for instance: {example})" if example else ")"))
+        return ", ".join(texts)
 
     def step_done(
         self, step: int, accounting: Accounting, generated: Mapping[str, float], learner: Mapping[str, float]

@@ -25,11 +25,12 @@ from typing import Any
 import ray
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import LeaseError, PgpoError, StageFailed, WaitTimeout
-from pgpo_async.learner.group import LearnerGroup
+from pgpo_async.contracts import LeaseError, PgpoError, StageFailed, WaitTimeout, WeightError
+from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.batch_ahead import BatchAhead
+from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.step_books import FinishedStep, StepBooks
@@ -70,32 +71,39 @@ class RunLoop:
         progress: Progress,
         should_stop: Callable[[], bool],
         tracing: Tracing,
+        start: Restored | None = None,
     ) -> None:
-        assert cluster.learner is not None
         self._config = config
         self._cluster = cluster
-        self._learner: LearnerGroup = cluster.learner
         self._folder = folder
         self._progress = progress
         self._should_stop = should_stop
         self._spans = tracing.spans
-        self.steps_done = 0
+        self._restored = start
+        self.steps_done = start.step if start else 0
+        self.version = start.version if start else 0
+        self.num_skipped = 0
+        # Saved with every checkpoint for whoever goes on with the run; JSON.
+        self.kept: dict[str, Any] = dict(start.kept) if start else {}
+        self._checkpoints = Checkpoints(cluster, folder)
         self.train_s = 0.0
         self.learner_wait_s = 0.0
         self.learn_busy_s = 0.0
         self.step_durations = Durations()
         self._num_unreadable = 0
-        self._ahead = BatchAhead(cluster.queue, cluster.learner, HOLDER, config.train.groups_per_step)
+        self._ahead = BatchAhead(cluster, HOLDER, config.train.groups_per_step)
         self._books = StepBooks(config, cluster, folder, progress, tracing)
 
     def run(self) -> None:
         """Run the loop. Raises StageFailed, WaitTimeout; the caller stops the cluster either way."""
         began = time.monotonic()
+        if self._restored is None:
+            self._checkpoints.begin()
         self._cluster.start_loops()
         try:
             with keep_leases(self._cluster.queue, self._config.queue.lease_timeout_s / 4):
                 while self.steps_done < self._config.train.num_steps and not self._should_stop():
-                    self._step()
+                    self._step_or_recover()
                 self._books.settle()
         finally:
             self.train_s = time.monotonic() - began
@@ -108,6 +116,27 @@ class RunLoop:
             with suppress(PgpoError, ray.exceptions.RayError):
                 self._books.look()
 
+    def _step_or_recover(self) -> None:
+        try:
+            self._step()
+        except StageFailed as error:
+            if error.role != "learner":
+                raise
+            self._recover(error)
+
+    def _recover(self, error: StageFailed) -> None:
+        """Start the ranks again from the last checkpoint, while everybody else goes on."""
+        with suppress(PgpoError, ray.exceptions.RayError):
+            self._books.settle()
+        self._ahead.drop()
+        self._cluster.restart_learner(error)
+        restored = self._checkpoints.restore(newest_version=self.version)
+        self._progress.phase(
+            f"the learner goes on after step {restored.step} of {self.steps_done}, "
+            f"its weights are version {restored.version}"
+        )
+        self.steps_done, self.version = restored.step, restored.version
+
     def _step(self) -> None:
         began = time.monotonic()
         with self._spans.span("wait for a batch", step=self.steps_done):
@@ -115,9 +144,10 @@ class RunLoop:
         learning = time.monotonic()
         waited_s = learning - began
         self.learner_wait_s += waited_s
+        learner = self._cluster.the_learner
         try:
             with self._spans.span("train", step=self.steps_done):
-                metrics = self._learner.train_step(
+                metrics = learner.train_step(
                     leases, step=self.steps_done, meanwhile=lambda: self._beside(self.steps_done + 1)
                 )
         except LeaseError as error:
@@ -125,16 +155,19 @@ class RunLoop:
             return
         self._num_unreadable = 0
         # The queue counts the batch while the weights are handed over.
-        look = self._cluster.queue.finish_step.remote([lease.group_id for lease in leases], HOLDER)
+        ids = [lease.group_id for lease in leases]
+        look = self._cluster.queue.finish_step.remote(ids, HOLDER, self.version)
         self.steps_done += 1
-        with self._spans.span("hand over weights", version=self.steps_done):
-            metrics |= self._learner.publish(version=self.steps_done)
+        self.version += 1
+        with self._spans.span("hand over weights", version=self.version):
+            metrics |= self._publish()
         ended = time.monotonic()
         self.learn_busy_s += ended - learning
         self.step_durations.add(ended - learning)
         self._books.note(
             FinishedStep(
                 number=self.steps_done,
+                version=self.version,
                 look=look,
                 leases=leases,
                 learner=metrics,
@@ -144,10 +177,18 @@ class RunLoop:
         )
         self._save_if_due()
 
+    def _publish(self) -> dict[str, float]:
+        try:
+            return self._cluster.the_learner.publish(version=self.version)
+        except WeightError as error:
+            # Everybody goes on with the weights they have; the next version is sent whole.
+            self._progress.phase(f"warning: {error}")
+            return {}
+
     def _beside(self, next_step: int) -> None:
         """Do what can be done while the ranks work."""
         if next_step < self._config.train.num_steps:
-            self._ahead.begin(next_step, POLL_S)
+            self._ahead.begin(next_step, self.version + 1, POLL_S)
         self._books.settle()
 
     def _put_back(self, leases: Sequence[Any], error: LeaseError) -> None:
@@ -157,14 +198,19 @@ class RunLoop:
             raise StageFailed(f"{MAX_UNREADABLE} batches in a row: {error}", role="learner") from error
         self._progress.phase(f"step {self.steps_done + 1} begins again: {error}")
         self._ahead.give_back(POLL_S + CALL_TIMEOUT_S)
-        self._call(self._cluster.queue.abandon.remote([lease.group_id for lease in leases], HOLDER))
+        try:
+            self._call(self._cluster.queue.abandon.remote([lease.group_id for lease in leases], HOLDER))
+        except Exception as lost:
+            # The queue's process was replaced: its groups are back without our doing.
+            if not isinstance(plain(lost), LeaseError):
+                raise
 
     def _next_batch(self) -> Sequence[Any]:
         train = self._config.train
         began = time.monotonic()
         while True:
             call = self._ahead.call() or self._cluster.queue.lease_batch.remote(
-                HOLDER, self.steps_done, train.groups_per_step, POLL_S
+                HOLDER, self.version, train.groups_per_step, POLL_S
             )
             done, leases = self._cluster.wait(call, 0.0)
             if not done:
@@ -189,8 +235,14 @@ class RunLoop:
 
     def save(self) -> None:
         """Write a checkpoint of the steps done so far."""
-        step = self.steps_done
-        self._learner.save(str(self._folder.checkpoints), tag=f"step-{step:08d}", step=step)
+        warnings = self._checkpoints.save(
+            step=self.steps_done,
+            version=self.version,
+            value=self._books.take_accuracy(),
+            kept=self.kept,
+        )
+        for warning in warnings:
+            self._progress.phase(f"warning: {warning}")
 
     def _call(self, ref: Any) -> Any:
         return ray.get(ref, timeout=CALL_TIMEOUT_S)

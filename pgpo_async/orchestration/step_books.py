@@ -4,7 +4,7 @@ Owns at most one step that is done but not yet booked, and the run's health, whi
 `run_loop`, from one thread.
 """
 
-import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.quarantined_inputs import QuarantinedInputs
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_health import RunHealth
 from pgpo_async.orchestration.tracing import Tracing
@@ -24,9 +25,12 @@ from pgpo_async.orchestration.tracing import Tracing
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinishedStep:
-    """The `number`-th step, from 1. `look` is the queue's answer to come; times in seconds."""
+    """The `number`-th step, from 1, which made `version`. `look` is the queue's answer to come; times in
+    seconds.
+    """
 
     number: int
+    version: int
     look: Any
     leases: Sequence[Any]
     learner: Mapping[str, float]
@@ -46,7 +50,9 @@ class StepBooks:
         self._progress = progress
         self._tracing = tracing
         self._health = RunHealth(config)
+        self._inputs = QuarantinedInputs(config)
         self._open: FinishedStep | None = None
+        self._accuracies: list[float] = []
 
     def note(self, step: FinishedStep) -> None:
         """Keep a step to be booked; the one before has been."""
@@ -61,9 +67,10 @@ class StepBooks:
         look = self._noted(ray.get(step.look, timeout=CALL_TIMEOUT_S))
         generated = dict(look.generated)
         shares, warning = self._health.step_done(step.number, look.stats.accounting, generated, step.learner)
-        lags = [step.number - 1 - lease.header.oldest_version for lease in step.leases]
+        lags = [max(0, step.version - 1 - lease.header.oldest_version) for lease in step.leases]
         record = StepRecord(
             step=step.number,
+            version=step.version,
             reward=generated.get("reward", float("nan")),
             accuracy=generated.get("accuracy", float("nan")),
             lag_mean=sum(lags) / len(lags),
@@ -73,12 +80,21 @@ class StepBooks:
             learner=step.learner,
             queue=generated | shares,
             time_s=step.ended_s,
+            groups=[lease.group_id for lease in step.leases],
         )
+        self._accuracies.append(record.accuracy)
         self._folder.log_step(record.as_json())
         self._progress.step(record)
         if warning is not None:
             self._progress.phase(f"warning: {warning}")
         self._tracing.step_done(step.number, self._cluster)
+        self._health.check(look.stats.accounting)
+
+    def take_accuracy(self) -> float | None:
+        """Return the mean training accuracy of the steps booked since the last call, if there is one."""
+        known = [value for value in self._accuracies if not math.isnan(value)]
+        self._accuracies = []
+        return sum(known) / len(known) if known else None
 
     def look(self) -> str:
         """Look at the queue between steps; return its state in a line. Raises StageFailed as `settle`."""
@@ -90,5 +106,6 @@ class StepBooks:
     def _noted(self, look: QueueLook) -> QueueLook:
         """Write what was quarantined into the run folder."""
         for record in look.quarantined:
-            self._folder.log_quarantine(dataclasses.asdict(record))
+            self._health.note(record.reason, record.error)
+        self._folder.log_quarantine(self._inputs.whole(look.quarantined))
         return look

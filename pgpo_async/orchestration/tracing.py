@@ -11,11 +11,13 @@ COLLECT_EVERY = 20
 
 
 class Tracing:
-    """Does nothing where `enabled` is false."""
+    """Does nothing where `enabled` is false, or once its file could not be written: `failure` says that."""
 
     def __init__(self, enabled: bool, path: Path) -> None:
         self.spans = Spans(enabled)
+        self._path = path
         self._timeline = TimelineWriter(path) if enabled else None
+        self.failure: str | None = None
 
     def step_done(self, step: int, cluster: Cluster) -> None:
         """Collect if it is time."""
@@ -26,11 +28,22 @@ class Tracing:
         """Append what all actors traced since the last time."""
         if self._timeline is None:
             return
-        self._timeline.add("driver", self.spans.take())
-        for actor, spans in cluster.take_spans().items():
-            self._timeline.add(actor, spans)
+        traced = {"driver": self.spans.take(), **cluster.take_spans()}
+        try:
+            for actor, spans in traced.items():
+                self._timeline.add(actor, spans)
+        except OSError as error:
+            self._give_up(error)
 
     def close(self) -> None:
         """End the file."""
         if self._timeline is not None:
-            self._timeline.close()
+            try:
+                self._timeline.close()
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        # A trace only tells of the run: it does not end it.
+        self.failure = f"{self._path.name}: is not whole: {error.strerror or error}"
+        self._timeline = None

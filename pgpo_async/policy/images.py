@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from pgpo_async.policy.decoding import decode_image, image_size
 
@@ -46,6 +45,9 @@ class PixelBatch:
 
 def image_grid(image_processor: Any, data: bytes) -> Grid:
     """The grid that `preprocess` would give, from the header alone (the blind pass needs no pixels)."""
+    # Imported here: it loads torchvision, seconds that a driver need not wait.
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
+
     width, height = image_size(data)
     patch = image_processor.patch_size
     rows, columns = smart_resize(

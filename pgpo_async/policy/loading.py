@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoProcessor,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLForConditionalGeneration,
-    Qwen3VLForConditionalGeneration,
-)
+import transformers
 
+from pgpo_async.config.masking import masked_text
 from pgpo_async.contracts import ConfigError
 from pgpo_async.demo.tiny_vlm import tiny_vlm_objects_path, tiny_vlm_path
 from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
@@ -27,10 +22,11 @@ from pgpo_async.policy.vision_attention import VISION_ATTENTION
 
 Dtype = Literal["float32", "bfloat16"]
 
+# By name: transformers loads what a name stands for when it is asked, and a driver loads no model.
 SUPPORTED_MODELS = {
-    "qwen2_vl": Qwen2VLForConditionalGeneration,
-    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
-    "qwen3_vl": Qwen3VLForConditionalGeneration,
+    "qwen2_vl": "Qwen2VLForConditionalGeneration",
+    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+    "qwen3_vl": "Qwen3VLForConditionalGeneration",
 }
 _BUILTIN = {"builtin:tiny-vlm": tiny_vlm_path, "builtin:tiny-vlm-objects": tiny_vlm_objects_path}
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -52,17 +48,24 @@ def resolve_model_path(path: str) -> str:
     if not _HUB_NAME.fullmatch(path):
         raise ConfigError(
             f"model.path must be an existing folder, a hub name (owner/name) or one of {sorted(_BUILTIN)}, "
-            f"got {path!r}: check the path, or download the model there"
+            f"got {masked_text(path)!r}: check the path, or download the model there"
         )
     return path
 
 
-def load_processor(path: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
+def load_processor(
+    path: str,
+    *,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    trust_remote_code: bool = False,
+) -> Any:
     """The model's processor (tokenizer, image processor, chat template), with other image limits if given.
 
-    Raises ConfigError if there is none, or if `min_pixels` is above `max_pixels`.
+    Code that the model brings is run only with `trust_remote_code`. Raises ConfigError if there is no
+    processor, or if `min_pixels` is above `max_pixels`.
     """
-    processor = _from_pretrained(AutoProcessor, path)
+    processor = _from_pretrained(transformers.AutoProcessor, path, trust_remote_code=trust_remote_code)
     if not hasattr(processor, "image_processor"):
         raise ConfigError(f"model.path must hold an image processor, got {path!r} with a tokenizer only")
     size = dict(processor.image_processor.size)
@@ -85,17 +88,20 @@ def load_policy(
     train_vision_tower: bool = True,
     activation_checkpointing: bool = False,
     attention: AttentionKernel = "auto",
+    trust_remote_code: bool = False,
 ) -> PolicyModel:
     """The model as a policy, in evaluation mode (`train()` it to train: checkpointing needs that).
 
-    Raises ConfigError if the model cannot be read or is of a type that is not supported.
+    Code that the model brings is run only with `trust_remote_code`. Raises ConfigError if the model cannot
+    be read or is of a type that is not supported.
     """
-    config = _from_pretrained(AutoConfig, path)
+    config = _from_pretrained(transformers.AutoConfig, path, trust_remote_code=trust_remote_code)
     _check_supported(config, path)
     model = _from_pretrained(
-        SUPPORTED_MODELS[config.model_type],
+        getattr(transformers, SUPPORTED_MODELS[config.model_type]),
         path,
         dtype=_DTYPES[dtype],
+        trust_remote_code=trust_remote_code,
     )
     model.model.visual.requires_grad_(train_vision_tower)
     if activation_checkpointing:
@@ -131,7 +137,14 @@ def _from_pretrained(loader: Any, path: str, **options: Any) -> Any:
             raise
         raise ConfigError(
             f"model.path must be a folder or hub name that transformers can read, got {path!r}: {error}"
+            f"{_hint(error)}"
         ) from error
+
+
+def _hint(error: Exception) -> str:
+    if "trust_remote_code" not in str(error):
+        return ""
+    return " (here: model.trust_remote_code=true, which runs the code that the model brings)"
 
 
 def _check_supported(config: Any, path: str) -> None:

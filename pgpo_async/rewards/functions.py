@@ -40,7 +40,7 @@ def _import(place: str, spec: str) -> ModuleType:
         raise ConfigError(f"reward.function must name an existing file, got {place!r}{hint}")
     try:
         return import_place(place, "pgpo_reward")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"reward.function must be importable, got {spec!r}, which raised {type(error).__name__}: {error}"
         ) from error

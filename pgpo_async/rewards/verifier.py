@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import TypeGuard
 
 from pgpo_async.contracts import ConfigError, Prompt, RewardError
 from pgpo_async.rewards.accuracy import accuracy_reward
@@ -16,6 +17,10 @@ from pgpo_async.rewards.functions import load_function
 
 WHOLE = "reward"
 """The part that is the total, where a function names it; the only part where it returns a bare number."""
+MAX_SIZE = 1e9
+"""A larger reward is refused: squares and sums of a group's must stay numbers in 32 bits."""
+MAX_PARTS = 100
+MAX_MESSAGE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +53,7 @@ class Verifier:
         """Return one reward for each text, in order.
 
         Raises RewardError with reason "reward_error" if scoring raises, "reward_invalid" if a function
-        returns anything but finite numbers: one bad text fails the group.
+        returns anything but numbers of at most MAX_SIZE: one bad text fails the group.
         """
         return [self._score_one(text, prompt) for text in texts]
 
@@ -57,11 +62,16 @@ class Verifier:
             if self._function is None:
                 return self._builtin(text, prompt)
             result = self._function(text, prompt)
-        # SystemExit too: a function that calls sys.exit() must not end the process that scores.
-        except (Exception, SystemExit) as error:
-            message = f"{self._where(prompt)} raised {type(error).__name__}: {error}"
+        # All of them: whatever a function raises, it must not end the process that scores.
+        except BaseException as error:
+            message = f"{self._where(prompt)} raised {_told(error)}"
             raise RewardError(message, reason="reward_error") from error
-        return self._checked(result, prompt)
+        try:
+            return self._checked(result, prompt)
+        except RewardError:
+            raise
+        except Exception as error:  # a mapping of the function's own may raise where it is read
+            raise self._invalid(f"what raises {_told(error)} when it is read", prompt) from error
 
     def _builtin(self, text: str, prompt: Prompt) -> RewardParts:
         parts = {"accuracy": accuracy_reward(text, prompt.answer), "format": format_reward(text)}
@@ -71,17 +81,49 @@ class Verifier:
         named = result if isinstance(result, Mapping) else {WHOLE: result}
         parts: dict[str, float] = {}
         for name, value in named.items():
-            if not isinstance(name, str) or not isinstance(value, Real) or not math.isfinite(value):
-                raise self._invalid(f"{name!r}: {value!r}", prompt)
+            if len(parts) == MAX_PARTS:
+                raise self._invalid(f"more than {MAX_PARTS} parts", prompt)
+            if not isinstance(name, str) or not _is_usable(value):
+                raise self._invalid(f"{_shown(name)}: {_shown(value)}", prompt)
             parts[name] = float(value)
         if not parts:
             raise self._invalid("an empty dict", prompt)
-        return RewardParts(total=parts.get(WHOLE, sum(parts.values())), parts=parts)
+        total = parts.get(WHOLE, sum(parts.values()))
+        if abs(total) > MAX_SIZE:
+            raise self._invalid(f"parts whose sum is {total}", prompt)
+        return RewardParts(total=total, parts=parts)
 
     def _invalid(self, got: str, prompt: Prompt) -> RewardError:
-        message = f"{self._where(prompt)} must return a finite number or a dict of them by name, got {got}"
+        message = (
+            f"{self._where(prompt)} must return a finite number (at most {MAX_SIZE:g}) or a dict of them by "
+            f"name, got {got}"
+        )
         return RewardError(message, reason="reward_invalid")
 
     def _where(self, prompt: Prompt) -> str:
         name = "the built-in reward" if self._name is None else f"reward.function {self._name!r}"
         return f"{name} on prompt {prompt.prompt_id}"
+
+
+def _is_usable(value: object) -> TypeGuard[Real]:
+    try:
+        return isinstance(value, Real) and abs(float(value)) <= MAX_SIZE
+    except OverflowError:  # of an integer
+        return False
+
+
+def _told(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # an error's own text may raise
+        text = "(its text cannot be told)"
+    return f"{type(error).__name__}: {text[:MAX_MESSAGE_CHARACTERS]}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str | bytes):
+        value = value[:MAX_MESSAGE_CHARACTERS]
+    try:
+        return repr(value)[:MAX_MESSAGE_CHARACTERS]
+    except Exception:  # an integer of more than 4300 digits, for instance
+        return f"a {type(value).__name__} that cannot be shown"

@@ -25,6 +25,7 @@ from support.learner_probe import (
     SMALL_PASSES,
     WriteTo,
     as_leases,
+    ask_all_ranks,
     ask_ranks,
     learner_config,
     scored_demo_group,
@@ -32,6 +33,7 @@ from support.learner_probe import (
 )
 
 from pgpo_async.contracts import LeaseError, ScoredGroup, StageFailed, WeightError
+from pgpo_async.learner import checkpoint
 from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.policy.inputs import Collator
 from pgpo_async.policy.loading import load_policy, load_processor
@@ -251,9 +253,11 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(two_ranks,
     config = group._config
     folder = str(tmp_path / "checkpoints")
     assert group.load(folder) is None
-    group.save(folder, "step-3", 3)
+    about = {"version": 8, "state": {"drawn": [1, 2]}, "value": 0.5}
+    assert group.save(folder, "step-3", 3, **about) == ()
+    draws = ask_all_ranks(group, "draws")
     with pytest.raises(ValueError, match="tag must be new"):
-        group.save(folder, "step-3", 3)
+        group.save(folder, "step-3", 3, **about)
     export = tmp_path / "export"
     group.export_hf(str(export))
     saved = ask_ranks(group, "weights")
@@ -268,7 +272,10 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_it_had_never_stopped(two_ranks,
     other = group if config.learner.zero_stage == 2 else start_ranks(config, tmp_path)
     try:
         _tamper_and_refuse(other, tmp_path / "checkpoints")
-        assert other.load(folder) == 3
+        loaded = other.load(folder)
+        assert (loaded.tag, loaded.step, loaded.version, loaded.value) == ("step-3", 3, 8, 0.5)
+        assert checkpoint.read_state(tmp_path / "checkpoints", loaded.tag) == about["state"]
+        assert ask_all_ranks(other, "draws") == draws
         ask_ranks(other, "set_budget", SMALL_PASSES)
         metrics = other.train_step(as_leases(batches[0]), 3)
         assert metrics["loss"] == expected["loss"]

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
@@ -211,15 +212,19 @@ def test_a_run_trains_in_flight_within_its_lag_and_accounts_for_every_prompt(loo
 
 
 def test_whatever_cannot_be_used_is_quarantined_with_its_reason_and_stops_nothing(loop):
-    records = [
-        json.loads(line) for line in (loop.run_folder.path / "quarantine.jsonl").read_text().splitlines()
-    ]
+    loop.run_folder.close()
+    records = pq.read_table(loop.run_folder.path / "quarantine.parquet").to_pylist()
     reasons = {record["reason"] for record in records}
     assert {"corrupt_image", "prompt_too_long", "missing_answer", "reward_error", "reward_timeout"} <= reasons
     errors = {record["reason"]: record["error"] for record in records}
     assert "256" in errors["prompt_too_long"]
     assert "data.max_prompt_tokens" in errors["prompt_too_long"]
     assert "a reward function that raises" in errors["reward_error"]
+    stages = {record["reason"]: record["stage"] for record in records}
+    assert {stages[reason] for reason in ("corrupt_image", "missing_answer")} == {"read"}
+    assert (stages["prompt_too_long"], stages["reward_timeout"]) == ("generate", "reward")
+    assert all(record["question"] for record in records), "with their input"
+    assert all(record["images"] for record in records if record["reason"].startswith("reward_"))
     stats = ray.get(loop.cluster.queue.stats.remote(), timeout=30)
     assert sum(stats.accounting.quarantined_by_reason.values()) == stats.accounting.quarantined
     assert stats.accounting.quarantined == len(records)

@@ -4,6 +4,7 @@ Classes are sent to Ray actors by value: pass this module to `ray.cloudpickle.re
 """
 
 import io
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import ray
+import torch
 from PIL import Image
 
 from pgpo_async.algorithms.shaping import make_shaper
@@ -60,6 +62,18 @@ class ProbeEngine(LearnerEngine):
             for name, parameter in self.policy.hf_named_parameters()
         }
 
+    def training_state(self):
+        """Weights, both moments and the step counts: all that an update depends on."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        state = {f"{name}:fp32": value for name, value in self.weights().items()}
+        for name, parameter in self.policy.hf_named_parameters():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                value = safe_get_full_optimizer_state(parameter, moment)
+                state[f"{name}:{moment}"] = value.detach().clone()
+        steps = {float(own["step"]) for own in self.deepspeed.optimizer.optimizer.state.values()}
+        return {**state, "steps": torch.tensor(sorted(steps))}
+
 
 class ProbeWorker(LearnerWorker):
     engine_class = ProbeEngine
@@ -84,6 +98,13 @@ class ProbeWorker(LearnerWorker):
 
     def weights(self):
         return self._in_torch_thread(self._engine.weights)
+
+    def training_state(self):
+        return self._in_torch_thread(self._engine.training_state)
+
+    def draws(self):
+        """The next number of each generator."""
+        return self._in_torch_thread(lambda: (random.random(), np.random.rand(), float(torch.rand(1))))
 
 
 class WriteTo:
@@ -171,7 +192,7 @@ def as_leases(groups):
     ]
 
 
-def learner_config(ranks, stage):
+def learner_config(ranks, stage, dtype="float32", **train):
     # A large eps makes AdamW's step smooth in the gradient: without it the sign of rounding noise decides.
     optimizer = {"lr": 0.05, "eps": 0.1, "grad_clip": GRAD_CLIP, "warmup_steps": 2}
     learner = {
@@ -188,11 +209,11 @@ def learner_config(ranks, stage):
     }
     return RunConfig.model_validate(
         {
-            "model": {"path": MODEL, "dtype": "float32"},
+            "model": {"path": MODEL, "dtype": dtype},
             "generation": {"group_size": NUM_ANSWERS},
             "learner": learner,
             "weights": {"bucket_bytes": 200_000},
-            "train": {"groups_per_step": 3, "diagnostics_every": 1},
+            "train": {"groups_per_step": 3, "diagnostics_every": 1, **train},
         }
     )
 
@@ -209,5 +230,9 @@ def start_ranks(config, folder):
     return start_group(config, make_actor)
 
 
+def ask_all_ranks(group, method, *arguments):
+    return ray.get([getattr(w, method).remote(*arguments) for w in group._workers], timeout=60)
+
+
 def ask_ranks(group, method, *arguments):
-    return ray.get([getattr(w, method).remote(*arguments) for w in group._workers], timeout=60)[0]
+    return ask_all_ranks(group, method, *arguments)[0]

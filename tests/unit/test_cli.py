@@ -72,7 +72,7 @@ def test_launch_hands_over_the_config_and_its_exit_code(launch, monkeypatch, cap
     monkeypatch.delenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", raising=False)
     seen = []
 
-    def launch_run(config, *, dry_run):
+    def launch_run(config, *, dry_run, resume):
         seen.append((config.train.num_steps, dry_run, os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"]))
         return 7
 
@@ -95,7 +95,7 @@ def test_launch_hands_over_the_config_and_its_exit_code(launch, monkeypatch, cap
     ],
 )
 def test_errors_on_purpose_become_an_exit_code_and_plain_lines(launch, capsys, error, code, printed):
-    def launch_run(config, *, dry_run):
+    def launch_run(config, *, dry_run, resume):
         raise error
 
     assert launch(launch_run) == code
@@ -103,7 +103,7 @@ def test_errors_on_purpose_become_an_exit_code_and_plain_lines(launch, capsys, e
 
 
 def test_an_unexpected_exception_keeps_its_traceback(launch):
-    def launch_run(config, *, dry_run):
+    def launch_run(config, *, dry_run, resume):
         raise ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError, match="a bug"):

@@ -13,7 +13,7 @@ from typing import Any
 from pgpo_async.config import load_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, PgpoError
-from pgpo_async.data.sources import open_source
+from pgpo_async.data.sources import train_source
 from pgpo_async.demo.tiny_vlm import tiny_vlm_objects_path, tiny_vlm_path
 from pgpo_async.orchestration.service_times import ServiceTimes
 
@@ -130,7 +130,7 @@ def group_size(config: RunConfig, stated: int | None) -> Size:
 
 def _image_size(config: RunConfig) -> Size:
     try:
-        source = open_source(config.data.source, split="train", seed=config.data.seed)
+        source = train_source(config)
         sizes = [sum(map(len, source.prompt(i).images)) for i in range(_NUM_SAMPLED)]
     except (PgpoError, OSError):
         pixels, num = config.model.max_pixels or _DEFAULT_PIXELS, config.model.max_images_per_prompt

@@ -1,7 +1,10 @@
 """The replay queue's rules one by one; `test_replay_queue_states` checks that they hold together."""
 
+import json
+
 import pytest
 
+from pgpo_async.actors.queue_state import QueueState
 from pgpo_async.config.training import FilterConfig
 from pgpo_async.contracts import LeaseError, Prompt, PromptError, StageFailed
 
@@ -194,8 +197,29 @@ def test_a_quarantined_group_is_counted_by_reason_and_kept_as_a_record(make_benc
     assert bench.queue.accounting().quarantined_by_reason == {"reward_timeout": 1}
     (record,) = bench.queue.take_quarantined()
     assert (record.group_id, record.prompt_id, record.error) == (group_id, "p0", "no answer in 30 s")
-    assert record.prompt.images == (), "records do not hold images"
+    assert (record.stage, record.prompt.images, record.images_elsewhere) == ("reward", (b"png",), False)
     assert bench.queue.take_quarantined() == []
+
+
+def test_a_record_of_a_group_whose_payload_had_the_images_says_that_they_are_elsewhere(make_bench):
+    bench = make_bench()
+    bench.generate()
+    (lease,) = bench.queue.lease_for_scoring("scorer", 1)
+    bench.queue.quarantine(lease.group_id, "scorer", "score_error", "no")
+    (record,) = bench.queue.take_quarantined()
+    assert (record.stage, record.prompt.images, record.images_elsewhere) == ("score", (), True)
+
+
+def test_the_images_of_records_that_wait_are_bounded(make_bench, monkeypatch):
+    monkeypatch.setattr("pgpo_async.actors.ledger.MAX_RECORD_BYTES", 7)
+    bench = make_bench()
+    for _ in range(2):
+        for _ in range(3):
+            bench.queue.quarantine(bench.queue.reserve("gen").group_id, "gen", "reward_error", "e" * 20_000)
+        records = bench.queue.take_quarantined()
+        assert [record.prompt.images for record in records] == [(b"png",), (b"png",), ()]
+        assert [record.images_elsewhere for record in records] == [False, False, True]
+        assert all(len(record.error) == 10_000 for record in records)
 
 
 class BadRows:
@@ -229,7 +253,9 @@ def test_a_resumed_queue_draws_every_pending_prompt_again_and_no_ended_one(make_
     bench.generate()
     given_back = bench.queue.reserve("gen").group_id
     bench.queue.give_back(given_back, "gen")
-    resumed = make_bench(max_lag=3, resume=bench.queue.state(), version=2)
+    resumed = make_bench(max_lag=3)
+    state = QueueState.from_json(json.loads(json.dumps(bench.queue.state().as_json())))
+    resumed.queue.rewind("step-2", state, at=2, to=2)
     drawn = [resumed.queue.reserve("gen").group_id for _ in range(4)]
     assert drawn == ["g00000000", "g00000002", "g00000003", "g00000004"]
     assert resumed.queue.version == 2

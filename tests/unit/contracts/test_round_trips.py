@@ -170,6 +170,7 @@ ERRORS: list[errors.PgpoError] = [
     errors.WaitTimeout("a batch", 2.5, "is the generator alive?"),
     errors.LeaseError("gone"),
     errors.WeightError("torn"),
+    errors.JournalError("damaged"),
     errors.StageFailed("dead", role="scorer"),
 ]
 

@@ -116,7 +116,7 @@ def test_without_a_scorer_the_old_policy_lies_between_sampler_and_learner_by_the
     spans = (VersionSpan(version=4, start=0, end=1), VersionSpan(version=6, start=1, end=3))
     group = ScoredGroup.unscored(replace(group.group, rollouts=(first, replace(second, version_spans=spans))))
     config = AlgorithmConfig(advantage="none")
-    inputs = loss_inputs([group], config, step=7)
+    inputs = loss_inputs([group], config, version=7)
     assert inputs.lags_N.tolist() == [7, 7, 3, 1, 1]
     behaviour_N = inputs.behaviour_logprobs_N
     logprobs_N = (behaviour_N + 0.01).requires_grad_()

@@ -92,7 +92,7 @@ def run(schedule: Schedule, events: list[tuple[str, int]]) -> Schedule:
         admission = schedule.admission
         held = len(schedule.live) + len(schedule.training)
         assert admission.available + held == admission.num_slots
-        assert admission.num_charged == held + sum(admission.released.values())
+        assert sum(admission.charged.values()) == held + sum(admission.released.values())
     return schedule
 
 

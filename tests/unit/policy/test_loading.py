@@ -99,3 +99,38 @@ def test_a_sliding_window_is_refused(model_folder: Path, tmp_path: Path) -> None
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match="full attention in all layers"):
         load_policy(str(folder), dtype="float32")
+
+
+REMOTE = """
+import pathlib
+pathlib.Path(__file__).with_name("it-ran").touch()
+from transformers import PretrainedConfig
+
+class Own(PretrainedConfig):
+    model_type = "own"
+"""
+
+
+def test_code_that_a_model_brings_is_not_run_unless_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "remote.Own"}})
+    )
+    (tmp_path / "remote.py").write_text(REMOTE)
+    with pytest.raises(ConfigError, match=r"model\.trust_remote_code=true"):
+        load_policy(str(tmp_path), dtype="float32")
+    assert not list(tmp_path.rglob("it-ran"))
+    with pytest.raises(ConfigError, match="must hold a model of type"):
+        load_policy(str(tmp_path), dtype="float32", trust_remote_code=True)
+
+
+def test_vllm_gets_the_same_word_on_remote_code_as_the_others():
+    from pgpo_async.actors.engine import RolloutEngine
+    from pgpo_async.config import RunConfig
+
+    for trusted in (False, True):
+        config = RunConfig.model_validate({"model": {"trust_remote_code": trusted}})
+        arguments = RolloutEngine(config, "path", seed=0)._engine_arguments()
+        assert arguments["trust_remote_code"] is trusted
+    with pytest.raises(ValueError, match=r"model\.trust_remote_code sets it"):
+        RunConfig.model_validate({"generator": {"engine": {"trust_remote_code": True}}})
