@@ -42,7 +42,7 @@ from pgpo_async.contracts.errors import plain
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.metrics.spans import Span, Spans
-from pgpo_async.policy.loading import load_processor, resolve_model_path
+from pgpo_async.policy.model_path import resolve_model_path
 
 POLL_S = 2.0
 # Prompts drawn in one call: few enough that the generators share a step's free slots.
@@ -103,6 +103,8 @@ class Generator:
         self._waiting_for = "run"
 
     def _load_chat(self) -> ChatEncoder:
+        from pgpo_async.policy.loading import load_processor
+
         model = self._config.model
         processor = load_processor(
             self._model_path,

@@ -1,9 +1,10 @@
-"""The scorer actor: the passes over every group that its shaper needs, and from them its token weights.
+"""The scorer actor: takes generated groups from the queue, lets its model score them, hands them in.
 
-Sighted log-probs are the proximal policy of the decoupled loss; sighted against blind is the visual
-dependency S_t. All passes run on one set of weights, never on vLLM's numbers (DESIGN 5.4), but that of the
-reference KL. A threaded Ray actor: `run` owns the models, `status` and `stop` answer beside it. Made and
-watched by `orchestration`.
+    ask for a lease  ->  newer weights, if it is its turn  ->  the groups  ->  the model's passes  ->  hand in
+
+Owns the pipe's part; the passes are `scoring_model`'s, which is imported only where a model is loaded. A
+threaded Ray actor: `run` owns the model, `status` and `stop` answer beside it. Made and watched by
+`orchestration`.
 """
 
 import logging
@@ -15,31 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 
-from pgpo_async.actors.mismatch import MismatchMeter
 from pgpo_async.actors.queue_types import Lease
 from pgpo_async.actors.ray_store import fetch
 from pgpo_async.actors.scoring_leases import CALL_TIMEOUT_S, ScoringLeases
-from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.stager import Stager
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.store_client import check_known
-from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import RolloutGroup, ScoredGroup, decode
 from pgpo_async.contracts.arrow import warm_up
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.spans import Span, Spans
-from pgpo_async.policy.inputs import Collator, prompt_group
-from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
-from pgpo_async.policy.model import PolicyModel
-from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
-from pgpo_async.policy.weight_files import read_version
 
 POLL_S = 30.0
 BEAT_S = 2.0
+NO_MISMATCH = {"mismatch_sum": 0.0, "mismatch_tokens": 0.0}
 
 logger = logging.getLogger(__name__)
 
@@ -68,50 +60,23 @@ class Scorer:
         self._newer: Any = None
         self._num_groups = 0
         self._num_updates = 0
-        self._mismatch = MismatchMeter()
-        self._shaper = make_shaper(config.algorithm.shaper.name, **config.algorithm.shaper.parameters())
-        self._wanted = Wanted.by(
-            self._shaper,
-            exact=config.algorithm.dependency.estimator == "exact",
-            measure=config.algorithm.dependency.measure == "always",
-            seed=config.seed,
-        )
+        self._model: Any = None
 
     def start(self) -> None:
         """Load the model onto this actor's device."""
-        if self._config.scorer.num_threads is not None:
-            torch.set_num_threads(self._config.scorer.num_threads)
-        model = self._config.model
-        path = resolve_model_path(model.path)
-        processor = load_processor(
-            path,
-            min_pixels=model.min_pixels,
-            max_pixels=model.max_pixels,
-            trust_remote_code=model.trust_remote_code,
-        )
-        self._device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self._policy = self._load_policy(path)
-        # What the run started from; it never loads a version.
-        self._reference = self._load_policy(path) if self._config.algorithm.kl_coef > 0 else None
-        self._collate = Collator(processor, self._policy.config)
+        self._model = self._load_model("cuda" if ray.get_gpu_ids() else "cpu")
         self._waiting_for = "run"
+
+    def _load_model(self, device: str) -> Any:
+        from pgpo_async.actors.scoring_model import ScoringModel
+
+        return ScoringModel(self._config, device)
 
     def renew(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         """Leave the run that has stopped and start another in this process."""
         self._staging.close()
         self._begin(config, run_id, queue=queue, store=store)
         self.start()
-
-    def _load_policy(self, path: str) -> PolicyModel:
-        model = self._config.model
-        return load_policy(
-            path,
-            dtype=model.dtype,
-            device=self._device,
-            train_vision_tower=False,
-            attention=model.attention,
-            trust_remote_code=model.trust_remote_code,
-        )
 
     def run(self) -> None:
         """Score until `stop`; raises the first failure that is not one group's own."""
@@ -168,34 +133,8 @@ class Scorer:
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """Score groups in shared passes, with the weights loaded now."""
-        results = self._passes(self._policy, groups, self._wanted)
-        rows: list[GroupScores | None] = [None] * len(groups)
-        if self._reference is not None:
-            rows = list(self._passes(self._reference, groups, Wanted()))
-        self._mismatch.add(groups, [row for result in results for row in result.sighted], self._version)
-        return [
-            scored_group(
-                group,
-                scores,
-                self._shaper,
-                version=self._version,
-                progress=min(1.0, self._version / self._config.train.num_steps),
-                reference=None if reference is None else reference.sighted,
-            )
-            for group, scores, reference in zip(groups, results, rows, strict=True)
-        ]
-
-    def _passes(
-        self, policy: PolicyModel, groups: Sequence[RolloutGroup], wanted: Wanted
-    ) -> list[GroupScores]:
-        return score_groups(
-            policy,
-            self._collate,
-            [prompt_group(group) for group in groups],
-            pass_tokens=self._config.scorer.pass_tokens,
-            passes=wanted,
-            temperature=self._config.generation.temperature,
-        )
+        scored: list[ScoredGroup] = self._model.score(groups, self._version)
+        return scored
 
     def _follow_weights(self) -> None:
         # One call waits in the store all the time: whether it has ended costs no message.
@@ -219,12 +158,9 @@ class Scorer:
         """Load the newest published version, if there is one; return the version served from now on."""
         staged = self._stager.stage(self._version)
         if staged is not None:
-            own = self._policy.hf_state_dict()
-            check_known(staged.manifest, set(own))
             folder = Path(staged.folder)
-            with torch.no_grad(), self._staging.reading(folder):
-                for name, tensor in read_version(folder):
-                    own[name].copy_(tensor)
+            with self._staging.reading(folder):
+                self._model.take(folder, staged.manifest)
             self._version = staged.version
             self._num_updates += 1
         return self._version
@@ -248,7 +184,7 @@ class Scorer:
             "score": self._group_times,
             "num_groups": self._num_groups,
             "num_updates": self._num_updates,
-            **self._mismatch.totals(),
+            **(NO_MISMATCH if self._model is None else self._model.mismatch()),
         }
 
     def take_spans(self) -> list[Span]:

@@ -21,13 +21,6 @@ _stores: list[Any] = []
 _MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 
 
-def free_port() -> int:
-    """A TCP port that was free on this machine a moment ago."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
-
-
 def join_ranks(
     *, rank: int, world_size: int, master_addr: str, master_port: int, use_gpu: bool, timeout_s: float
 ) -> torch.device:

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 import ray
 
 from pgpo_async.config import RunConfig
-from pgpo_async.contracts import ConfigError, GroupHeader, LeaseError, StageFailed, WeightError
+from pgpo_async.contracts import ConfigError, GroupHeader, LeaseError, Publish, StageFailed, WeightError
 from pgpo_async.contracts.errors import plain
 from pgpo_async.learner.batching import assign_groups, group_cost, loss_normalizer
 from pgpo_async.learner.checkpoint import CheckpointInfo
-from pgpo_async.learner.publisher import Publish
 from pgpo_async.learner.rank_errors import describe, error_of, root_cause
-from pgpo_async.learner.step_metrics import combined
+from pgpo_async.learner.reports import combined
 from pgpo_async.metrics.spans import Span
 
 ACTOR_OPTIONS: dict[str, Any] = {"max_concurrency": 4, "max_restarts": 0, "max_task_retries": 0}

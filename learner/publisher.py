@@ -8,16 +8,11 @@ import the weight store. Used by `worker` on rank 0.
 
 import threading
 import time
-from collections.abc import Callable
 
-from pgpo_async.contracts import BucketEntry, BucketPayload, WaitTimeout, WeightError, WeightManifest
+from pgpo_async.contracts import BucketEntry, BucketPayload, Publish, WaitTimeout, WeightError, WeightManifest
 from pgpo_async.learner.deltas import DeltaPayloads
-from pgpo_async.learner.weights import HostWeights
 from pgpo_async.metrics.spans import Spans
-from pgpo_async.policy.weight_files import pack_buckets
-
-Publish = Callable[[WeightManifest, list[BucketPayload]], object]
-"""Hands a version to the weight store, one payload a bucket. Must not wait for ever."""
+from pgpo_async.policy.weight_files import HostWeights, pack_buckets
 
 
 class WeightPublisher:

@@ -16,7 +16,8 @@ from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.distributed import agree, from_rank_0
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.uploads import Uploads
-from pgpo_async.learner.weights import HostWeights, snapshot
+from pgpo_async.learner.weights import snapshot
+from pgpo_async.policy.weight_files import HostWeights
 
 Found = tuple[list[CheckpointInfo], tuple[str, ...]]
 

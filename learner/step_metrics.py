@@ -159,11 +159,3 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
         "truncated_share": per("num_truncated", "num_rollouts"),
         "response_tokens_mean": per("num_tokens", "num_rollouts"),
     }
-
-
-def combined(reports: Sequence[dict[str, float]]) -> dict[str, float]:
-    """One report of all ranks': metrics are equal but for seconds, where the slowest counts."""
-    return {
-        name: max(report[name] for report in reports) if name.endswith("_s") else value
-        for name, value in reports[0].items()
-    }

@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from itertools import groupby
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pgpo_async.learner.distributed import import_deepspeed
 from pgpo_async.learner.engine import LearnerEngine
+from pgpo_async.policy.weight_files import HostWeights
 
 _LAYER = re.compile(r"^(.*?\.\d+)\.")
-
-HostWeights = dict[str, Tensor]
-"""Name to host tensor in the model's precision. Copies: the next optimizer step does not change them."""
 
 
 def snapshot(engine: LearnerEngine, *, keep: bool, into: HostWeights | None = None) -> HostWeights:

@@ -18,7 +18,7 @@ from pgpo_async.contracts import Prompt
 from pgpo_async.data.chat import user_text
 from pgpo_async.data.sources import train_source
 from pgpo_async.policy.images import decode_image
-from pgpo_async.policy.loading import resolve_model_path
+from pgpo_async.policy.model_path import resolve_model_path
 from pgpo_async.rewards.verifier import Verifier
 
 

@@ -18,7 +18,8 @@ from pgpo_async.demo.sampling import sampled_tokens
 from pgpo_async.demo.scenes import DemoExample
 from pgpo_async.demo.task import OBJECTS_TASK
 from pgpo_async.policy.inputs import PromptGroup
-from pgpo_async.policy.loading import load_processor, resolve_model_path
+from pgpo_async.policy.loading import load_processor
+from pgpo_async.policy.model_path import resolve_model_path
 from pgpo_async.rewards.verifier import Verifier
 
 MODEL = "builtin:tiny-vlm-objects"

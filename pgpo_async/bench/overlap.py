@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from pgpo_async.bench.quiet_run import mean_step_s, run_quietly
 from pgpo_async.bench.report import Say
-from pgpo_async.bench.sleeping_stages import SLEEPING, write_times
+from pgpo_async.bench.sleeping_stages import SLEEPING
+from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.planning.simulation import simulate

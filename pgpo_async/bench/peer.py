@@ -78,8 +78,9 @@ def _example(index: int) -> _Example:
 
 
 def _our_steps(examples: Sequence[_Example], steps: int) -> list[float]:
-    from pgpo_async.learner.distributed import free_port, join_ranks, leave_ranks
+    from pgpo_async.learner.distributed import join_ranks, leave_ranks
     from pgpo_async.learner.engine import LearnerEngine
+    from pgpo_async.learner.ports import free_port
 
     config = RunConfig.model_validate(
         {

@@ -6,21 +6,20 @@ without the engines' noise, and nothing here may be used to train. Called by `be
 """
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pgpo_async.actors.engine import RolloutEngine, SampledGroup, Sampling
 from pgpo_async.actors.generator import Generator
 from pgpo_async.actors.group_maker import GroupMaker
-from pgpo_async.actors.scorer import Scorer
+from pgpo_async.actors.scorer import NO_MISMATCH, Scorer
+from pgpo_async.bench.sleeping_learner import SleepingLearner
+from pgpo_async.bench.sleeping_times import read_times
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import (
     Prompt,
@@ -31,30 +30,11 @@ from pgpo_async.contracts import (
     WeightManifest,
 )
 from pgpo_async.data.chat import ChatPrompt
-from pgpo_async.learner import checkpoint
-from pgpo_async.learner.checkpoint import CheckpointInfo
-from pgpo_async.learner.payloads import fetch
-from pgpo_async.learner.publisher import Publish
-from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.orchestration.roles import Roles
-from pgpo_async.orchestration.service_times import ServiceTimes, draw_s
+from pgpo_async.orchestration.service_times import draw_s
 
 NUM_TOKENS = 16
 PROMPT_TOKENS = tuple(range(8))
-WEIGHT_ELEMENTS = 1 << 16
-"""Of the only tensor that is published."""
-TIMES_FILE = "service_times.json"
-"""In the run's output folder, which all actors of a machine can read."""
-
-
-def write_times(config: RunConfig, times: ServiceTimes) -> None:
-    """Say how long the stages of a run take; before its actors are made, or renewed."""
-    config.output_path.mkdir(parents=True, exist_ok=True)
-    (config.output_path / TIMES_FILE).write_text(json.dumps(asdict(times)))
-
-
-def _read_times(config: RunConfig) -> ServiceTimes:
-    return ServiceTimes(**json.loads((config.output_path / TIMES_FILE).read_text()))
 
 
 class SleepingEngine(RolloutEngine):
@@ -62,7 +42,7 @@ class SleepingEngine(RolloutEngine):
 
     def __init__(self, config: RunConfig, model_path: str, *, seed: int) -> None:
         super().__init__(config, model_path, seed=seed)
-        self.times = _read_times(config)
+        self.times = read_times(config)
         self._rng = random.Random(seed)
         self._stood_still_s = 0.0
 
@@ -161,7 +141,7 @@ class SleepingGenerator(Generator):
 
     def _begin(self, config: RunConfig, run_id: str, *, queue: Any, store: Any) -> None:
         super()._begin(config, run_id, queue=queue, store=store)
-        self._times = _read_times(config)
+        self._times = read_times(config)
         assert isinstance(self._engine, SleepingEngine)
         self._engine.times = self._times
 
@@ -175,98 +155,33 @@ class SleepingGenerator(Generator):
         self._maker.filtered_share = self._times.filtered_share
 
 
-class SleepingScorer(Scorer):
-    """A scorer that sleeps, and says that every token weighs 1."""
+class _SleepingScores:
+    """Says after a while that every token weighs 1."""
 
-    def start(self) -> None:
-        """Nothing to load."""
-        self._times = _read_times(self._config)
-        self._rng = random.Random(self._name)
-        self._waiting_for = "run"
+    def __init__(self, config: RunConfig, name: str) -> None:
+        self._times = read_times(config)
+        self._rng = random.Random(name)
+        self._step_groups = config.train.groups_per_step
 
-    def score(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
+    def score(self, groups: Sequence[RolloutGroup], _version: int) -> list[ScoredGroup]:
         """Take these groups' share of a step's time."""
-        share = len(groups) / self._config.train.groups_per_step
+        share = len(groups) / self._step_groups
         time.sleep(draw_s(self._times.score_s * share, self._times.score_sigma, self._rng))
         return [ScoredGroup.unscored(group) for group in groups]
 
-    def load_newest(self) -> int:
-        """Stage the newest version, and leave it there."""
-        staged = self._stager.stage(self._version)
-        if staged is not None:
-            self._version = staged.version
-            self._num_updates += 1
-        return self._version
+    def take(self, _folder: Path, _manifest: WeightManifest) -> None:
+        """Leave the staged version where it is."""
+
+    def mismatch(self) -> dict[str, float]:
+        """There is none."""
+        return NO_MISMATCH
 
 
-class SleepingLearner(LearnerWorker):
-    """A rank that sleeps; its weights are one tensor, published as any others are."""
+class SleepingScorer(Scorer):
+    """A scorer whose model sleeps."""
 
-    def _begin(self, config: RunConfig, publish: Publish | None) -> None:
-        self._times = _read_times(config)
-        super()._begin(config, None if publish is None else _Late(publish, self._times.publish_s))
-        self._rng = random.Random(config.seed)
-
-    def _start(self, master_addr: str, master_port: int) -> float:
-        return 0.0
-
-    def _renew(self) -> float:
-        return 0.0
-
-    def _train_step(
-        self, payloads: Sequence[Any], step: int, version: int, normalizer: float
-    ) -> dict[str, float]:
-        groups = self._ready_work(payloads, step, version, normalizer)
-        with self._spans.span("step", step=step):
-            time.sleep(draw_s(self._times.learn_s, self._times.learn_sigma, self._rng))
-        return {"loss": 0.0, "grad_norm": 1.0, "num_groups": float(len(groups))}
-
-    def _work_of(self, payloads: Sequence[Any], step: int, version: int, normalizer: float) -> Any:
-        # Reading the groups is a learner's own work, and so part of its seconds.
-        with self._spans.span("fetch", step=step):
-            return fetch(payloads, self._timeout_s)
-
-    def _publish(self, version: int) -> dict[str, float]:
-        if self._publisher is not None:
-            self._publisher.submit(version, {"weight": torch.full((WEIGHT_ELEMENTS,), float(version))})
-        return {"publish_blocked_s": 0.0}
-
-    def save(self, folder: str, info: CheckpointInfo) -> tuple[str, ...]:
-        """Write a checkpoint as any other, but for what it holds."""
-        home = checkpoint.partial(Path(folder), info.tag)
-        (home / f"rank-{self._rank}.json").write_text(json.dumps({"step": info.step}))
-        if self._rank == 0:
-            checkpoint.commit(Path(folder), info)
-            checkpoint.prune(Path(folder), self._config.train.keep_checkpoints, self._config.train.keep_best)
-        return ()
-
-    def load(self, folder: str, tag: str | None = None) -> CheckpointInfo | None:
-        """Check what a checkpoint holds."""
-        found, _ = checkpoint.candidates(Path(folder), tag)
-        for info in found:
-            checkpoint.verify(Path(folder), info.tag)
-            return info
-        return None
-
-    def export_hf(self, folder: str) -> None:
-        """There is no model."""
-
-    def shutdown(self) -> None:
-        """Let go of the publisher."""
-        if self._publisher is not None:
-            self._publisher.close()
-
-
-class _Late:
-    """Publishes after a while."""
-
-    def __init__(self, publish: Publish, after_s: float) -> None:
-        self._publish = publish
-        self._after_s = after_s
-
-    def __call__(self, manifest: WeightManifest, payloads: Any) -> object:
-        time.sleep(self._after_s)
-        return self._publish(manifest, payloads)
+    def _load_model(self, _device: str) -> Any:
+        return _SleepingScores(self._config, self._name)
 
 
 SLEEPING = Roles(generator=SleepingGenerator, scorer=SleepingScorer, learner=SleepingLearner)

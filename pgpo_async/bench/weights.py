@@ -26,8 +26,7 @@ from pgpo_async.bench.timing import machine
 from pgpo_async.config.pipeline import WeightsConfig
 from pgpo_async.contracts import BucketPayload, ConfigError, WeightManifest, WeightVersion
 from pgpo_async.learner.publisher import WeightPublisher
-from pgpo_async.learner.weights import HostWeights
-from pgpo_async.policy.weight_files import read_version, tensor_checksum
+from pgpo_async.policy.weight_files import HostWeights, read_version, tensor_checksum
 
 NUM_LAYERS = 32
 ROW_ELEMENTS = 1024

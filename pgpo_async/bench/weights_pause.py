@@ -19,7 +19,8 @@ from pgpo_async.config import RunConfig
 from pgpo_async.contracts import ConfigError, Prompt
 from pgpo_async.data.chat import ChatEncoder, ChatPrompt
 from pgpo_async.demo.shapes import shapes_example
-from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
+from pgpo_async.policy.loading import load_policy, load_processor
+from pgpo_async.policy.model_path import resolve_model_path
 
 NUM_UPDATES = 20
 PROMPTS_IN_FLIGHT = 16

@@ -6,7 +6,7 @@ checksums, so that a receiver can prove it loaded what the learner published.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 MANIFEST_NAME = "manifest.json"
@@ -97,3 +97,7 @@ def _bucket(raw: Mapping[str, object]) -> BucketEntry:
         checksum=str(raw["checksum"]),
         tensors=tuple(TensorEntry(**{**t, "shape": tuple(t["shape"])}) for t in tensors),
     )
+
+
+Publish = Callable[[WeightManifest, list[BucketPayload]], object]
+"""Hands a version to whoever distributes it, one payload a bucket. Must not wait for ever."""

@@ -6,7 +6,7 @@ unless `ray.listen` says otherwise.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,15 +34,27 @@ def connect(config: RunConfig, run_id: str) -> None:
         return
     loopback = config.ray.listen == "loopback"
     if loopback:
-        environment |= {name: os.environ.get(name, value) for name, value in _ON_LOOPBACK.items()}
-    with _node_address(loopback):
+        environment = {**_ON_LOOPBACK, **os.environ, **environment}
+    # Inherited from this process: a runtime environment would cost each actor another process's start.
+    with _environment(environment), _node_address(loopback):
         ray.init(
             num_cpus=local_cpus(config, os.cpu_count() or 1),
             object_store_memory=config.ray.object_store_bytes,
             include_dashboard=False,
-            runtime_env={"env_vars": environment},
             **shared,
         )
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let what is started meanwhile have these variables."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

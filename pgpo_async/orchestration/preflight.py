@@ -7,7 +7,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.shapers import ShaperConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.data.sources import held_out_source, train_source
-from pgpo_async.policy.loading import resolve_model_path
+from pgpo_async.policy.model_path import resolve_model_path
 
 
 def check_inputs(config: RunConfig) -> None:

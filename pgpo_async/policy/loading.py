@@ -1,22 +1,19 @@
 """From a model's path to a policy and its processor.
 
-Owns which models are supported and the words for those that are not. Called by scorer, learner, generator
-(`resolve_model_path`) and data preparation (`load_processor`).
+Owns which models are supported and the words for those that are not. Called by scorer, learner and data
+preparation (`load_processor`). Heavy: `model_path` is what a process without a model imports.
 """
 
-import re
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import transformers
 
-from pgpo_async.config.masking import masked_text
 from pgpo_async.contracts import ConfigError
-from pgpo_async.demo.tiny_vlm import tiny_vlm_objects_path, tiny_vlm_path
 from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
 from pgpo_async.policy.kernels import AttentionKernel
 from pgpo_async.policy.model import PolicyModel
+from pgpo_async.policy.model_path import resolve_model_path
 from pgpo_async.policy.trim import trim
 from pgpo_async.policy.vision_attention import VISION_ATTENTION
 
@@ -28,29 +25,7 @@ SUPPORTED_MODELS = {
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
     "qwen3_vl": "Qwen3VLForConditionalGeneration",
 }
-_BUILTIN = {"builtin:tiny-vlm": tiny_vlm_path, "builtin:tiny-vlm-objects": tiny_vlm_objects_path}
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def resolve_model_path(path: str) -> str:
-    """A folder that holds a model, or a hub name as it is.
-
-    Raises ConfigError if the path is neither, or a folder without `config.json`.
-    """
-    if path.startswith("builtin:"):
-        return _builtin_path(path)
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ConfigError(f"model.path must be a model's folder, got {path!r}, which has no config.json")
-        return str(folder)
-    if not _HUB_NAME.fullmatch(path):
-        raise ConfigError(
-            f"model.path must be an existing folder, a hub name (owner/name) or one of {sorted(_BUILTIN)}, "
-            f"got {masked_text(path)!r}: check the path, or download the model there"
-        )
-    return path
 
 
 def load_processor(
@@ -118,15 +93,6 @@ def policy_of(model: Any, *, attention: AttentionKernel = "auto") -> PolicyModel
     model.model.visual.config._attn_implementation = VISION_ATTENTION
     trim(model)
     return PolicyModel(model, attention=attention)
-
-
-def _builtin_path(name: str) -> str:
-    if name not in _BUILTIN:
-        raise ConfigError(f"model.path must be one of {sorted(_BUILTIN)} if it starts so, got {name!r}")
-    try:
-        return str(_BUILTIN[name]())
-    except FileNotFoundError as error:
-        raise ConfigError(f"model.path {name!r} is not installed: {error}") from error
 
 
 def _from_pretrained(loader: Any, path: str, **options: Any) -> Any:

@@ -14,6 +14,9 @@ from safetensors import SafetensorError, safe_open
 from pgpo_async.contracts import BucketEntry, TensorEntry, WeightError, WeightManifest, content_hash
 from pgpo_async.contracts.weights import MANIFEST_NAME
 
+HostWeights = dict[str, torch.Tensor]
+"""Name to host tensor in the model's precision. Copies: the next optimizer step does not change them."""
+
 _DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",

@@ -16,7 +16,8 @@ import ray
 from rich.console import Console
 
 from pgpo_async.bench.overlap import Load
-from pgpo_async.bench.sleeping_stages import SLEEPING, write_times
+from pgpo_async.bench.sleeping_stages import SLEEPING
+from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.metrics.progress import Progress

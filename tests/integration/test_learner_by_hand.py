@@ -28,8 +28,9 @@ from pgpo_async.algorithms.shaping import PapoShaper
 from pgpo_async.config import RunConfig
 from pgpo_async.policy.groups import prompt_group
 from pgpo_async.policy.inputs import Collator
-from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
+from pgpo_async.policy.loading import load_policy, load_processor
 from pgpo_async.policy.masks import black_pixels, mask_name
+from pgpo_async.policy.model_path import resolve_model_path
 
 pytestmark = pytest.mark.timeout(600)
 

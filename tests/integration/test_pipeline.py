@@ -13,7 +13,8 @@ import ray
 from rich.console import Console
 
 from pgpo_async.bench.overlap import Load
-from pgpo_async.bench.sleeping_stages import SLEEPING, SleepingGenerator, write_times
+from pgpo_async.bench.sleeping_stages import SLEEPING, SleepingGenerator
+from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.roles import Roles

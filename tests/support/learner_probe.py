@@ -31,6 +31,7 @@ from pgpo_async.demo.shapes import shapes_example, user_text
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.group import ACTOR_OPTIONS, start_group
 from pgpo_async.learner.passes import MicroBatchPasses
+from pgpo_async.learner.trainer import Trainer
 from pgpo_async.learner.worker import LearnerWorker
 from pgpo_async.policy.inputs import prompt_group
 from pgpo_async.policy.passes import score_groups
@@ -75,8 +76,19 @@ class ProbeEngine(LearnerEngine):
         return {**state, "steps": torch.tensor(sorted(steps))}
 
 
-class ProbeWorker(LearnerWorker):
+class ProbeTrainer(Trainer):
     engine_class = ProbeEngine
+
+
+class ProbeWorker(LearnerWorker):
+    def _make_trainer(self, publish):
+        return ProbeTrainer(
+            self._config, self._rank, self._world_size, publish, activity=self._activity, spans=self._spans
+        )
+
+    @property
+    def _engine(self):
+        return self._trainer._engine
 
     def set_budget(self, micro_batch_tokens):
         engine = self._engine

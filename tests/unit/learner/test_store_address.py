@@ -6,10 +6,10 @@ import sys
 PROGRAM = """
 import os, torch, psutil
 from datetime import timedelta
-from pgpo_async.learner import distributed
+from pgpo_async.learner import distributed, ports
 
 os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-port = distributed.free_port()
+port = ports.free_port()
 distributed._set_environment(0, 1, "127.0.0.1", port, False)
 distributed._serve_store("127.0.0.1", port, timedelta(seconds=30))
 torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=30))

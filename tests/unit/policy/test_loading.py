@@ -10,8 +10,9 @@ import torch
 
 from pgpo_async.contracts import ConfigError
 from pgpo_async.policy.inputs import Collator, PromptGroup
-from pgpo_async.policy.loading import load_policy, load_processor, resolve_model_path
+from pgpo_async.policy.loading import load_policy, load_processor
 from pgpo_async.policy.model import PolicyModel
+from pgpo_async.policy.model_path import resolve_model_path
 
 
 @pytest.mark.parametrize("tied", [True, False])
