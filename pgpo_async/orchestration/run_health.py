@@ -15,15 +15,19 @@ MAX_EXAMPLE_CHARACTERS = 200
 
 
 class RunHealth:
-    """One run's, from its start, or from the books `start` of the run that it goes on with."""
+    """One run's. The queue's books go on where a run does: `go_on` says from where this one counts."""
 
-    def __init__(self, config: RunConfig, start: Accounting | None = None) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self._filter = config.algorithm.filter
         self._train = config.train
         self._examples: dict[str, str] = {}
         self._groups_per_step = config.train.groups_per_step
         self._collapse = CollapseDetector()
-        self._last = start or Accounting()
+        self._last = Accounting()
+
+    def go_on(self, accounting: Accounting) -> None:
+        """Count from here: what these books say happened before a checkpoint that was gone back to."""
+        self._last = accounting
 
     def note(self, reason: str, error: str) -> None:
         """Note why a prompt was quarantined: the first error of each reason is its example."""

@@ -99,6 +99,8 @@ class RunLoop:
         began = time.monotonic()
         if self._restored is None:
             self._checkpoints.begin()
+        else:
+            self._books.go_on()
         self._cluster.start_loops()
         try:
             with keep_leases(self._cluster.queue, self._config.queue.lease_timeout_s / 4):
@@ -136,6 +138,7 @@ class RunLoop:
             f"its weights are version {restored.version}"
         )
         self.steps_done, self.version = restored.step, restored.version
+        self._books.go_on()
 
     def _step(self) -> None:
         began = time.monotonic()

@@ -54,6 +54,11 @@ class StepBooks:
         self._open: FinishedStep | None = None
         self._accuracies: list[float] = []
 
+    def go_on(self) -> None:
+        """Begin where the queue's books are: after going back to a checkpoint, in this process or another."""
+        look: QueueLook = ray.get(self._cluster.queue.look.remote(), timeout=CALL_TIMEOUT_S)
+        self._health.go_on(self._noted(look).stats.accounting)
+
     def note(self, step: FinishedStep) -> None:
         """Keep a step to be booked; the one before has been."""
         assert self._open is None, "settle first"

@@ -149,7 +149,7 @@ def test_a_run_whose_driver_is_killed_goes_on_where_its_checkpoint_is(tmp_path, 
     driver.communicate()
     before = records_of(folder)
     driver = start()
-    said, _ = driver.communicate(timeout=120)
+    said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     assert "goes on after step 5" in said
     after = records_of(folder)
@@ -167,7 +167,7 @@ def test_a_run_whose_driver_is_killed_goes_on_where_its_checkpoint_is(tmp_path, 
     assert summary["left_behind"] == []
 
 
-def wait_for(condition, timeout_s=120.0):
+def wait_for(condition, timeout_s=300.0):
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited too long"

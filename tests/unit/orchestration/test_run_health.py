@@ -36,6 +36,14 @@ def test_a_step_in_between_starts_the_count_again():
         run.check(books(trained=8, filtered=38, pending=2))
 
 
+def test_what_was_filtered_before_a_checkpoint_does_not_end_the_run_that_goes_on_from_it():
+    run = health()
+    run.go_on(books(trained=40, filtered=100, pending=8))
+    run.check(books(trained=40, filtered=112, pending=8))
+    with pytest.raises(StageFailed, match="13 groups"):
+        run.check(books(trained=40, filtered=113, pending=8))
+
+
 def quarantine_books(trained, **by_reason):
     return Accounting(
         drawn=trained + sum(by_reason.values()),
