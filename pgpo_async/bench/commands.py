@@ -154,3 +154,31 @@ def bench_queue(
         from pgpo_async.bench.queue_table import run_and_print
 
         run_and_print(num_groups=groups, group_bytes=group_bytes, depth=depth, repeats=repeats, path=json)
+
+
+@bench.command("chaos")
+def bench_chaos(
+    kills: Annotated[int, typer.Option(min=1, help="Blows (SIGKILL and SIGSTOP) in all.")] = 200,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of who is struck when; the same again with the same.")
+    ] = 0,
+    steps: Annotated[int, typer.Option(min=10, help="Steps of the run, over which the blows spread.")] = 400,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="generator, scorer, reward, store, queue, learner, node, driver or checkpoint (the driver "
+            "while one is written); may be repeated. All."
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the run's folder and its driver's log here.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """A run whose processes, nodes and driver are killed and frozen at random: what is lost, and how long."""
+    with told_in_a_line(json):
+        from pgpo_async.bench.chaos_plan import SHARES
+        from pgpo_async.bench.chaos_table import run_and_print
+
+        targets = tuple(target or SHARES)
+        run_and_print(kills=kills, seed=seed, steps=steps, targets=targets, keep=keep, path=json)

@@ -96,6 +96,7 @@ class SleepingTrainer:
         """Write a checkpoint as any other, but for what it holds."""
         home = checkpoint.partial(folder, info.tag)
         (home / f"rank-{self._rank}.json").write_text(json.dumps({"step": info.step}))
+        time.sleep(self._times.learn_s)
         if self._rank == 0:
             checkpoint.commit(folder, info)
             checkpoint.prune(folder, self._config.train.keep_checkpoints, self._config.train.keep_best)

@@ -149,6 +149,9 @@ class TrainConfig(Section):
     """Where each checkpoint is copied to in the background: any URL of fsspec, as `s3://bucket/run`."""
     batch_timeout_s: PositiveFloat = 900.0
     """Longest the learner waits for a batch before the run ends with what it waited for."""
+    max_skipped_steps: PositiveInt = 3
+    """Steps in a row that update nothing, since loss or gradient are not finite, after which the learner goes
+    back to its last checkpoint, as after a failure (learner.max_restarts)."""
     max_quarantined_share: float = Field(default=0.5, gt=0.0, le=1.0)
     """The run ends, with the commonest reasons, when more than this share of the prompts was quarantined."""
     min_quarantined: PositiveInt = 32

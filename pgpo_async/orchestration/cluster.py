@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.reward import RewardWorker
@@ -129,7 +130,9 @@ class Cluster:
         # Restarted in place, so that everybody's handle stays good; calls under way are made again, which
         # all of them allow for. A queue without a journal would begin at the first prompt again.
         restarts = {"max_restarts": config.supervision.control_restarts, "max_task_retries": -1}
-        control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000}
+        # Beside the driver, if there is room: they are as long-lived as it is, other nodes may come and go.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000, "scheduling_strategy": here}
         has_journal = self._journal is not None and config.queue.journal.enabled
         queue = ray.remote(QueueActor).options(
             name=f"{self.run_id} queue", **control, **(restarts if has_journal else {"max_restarts": 0})

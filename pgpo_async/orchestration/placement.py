@@ -14,8 +14,9 @@ from pgpo_async.config.pipeline import RoleConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
 
-# The queue and the weight store wait more than they work; they are placed beside the driver.
-CONTROL_CPUS = 0.05
+# The queue and the weight store wait more than they work, and are placed beside the driver: none counted,
+# so that this may be a head node that is to have no work.
+CONTROL_CPUS = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -82,7 +82,7 @@ class Run:
         """Run to the end; return 0, or 130 after a signal."""
         status, at_once = "failed", False
         try:
-            with StopSignal(self._say) as stop, self._progress:
+            with StopSignal(self._folder.tell) as stop, self._progress:
                 self._start_and_train(stop)
                 status = "interrupted" if stop.requested else "completed"
         except KeyboardInterrupt:
@@ -96,12 +96,12 @@ class Run:
         config, cluster, figures = self._config, self._cluster, self._figures
         if self._renewed:
             stop.install()
-            cluster.renew(config, self._folder.run_id, self._say, journal=self._folder.journal)
+            cluster.renew(config, self._folder.run_id, self._folder.tell, journal=self._folder.journal)
         else:
             for session in self._folder.former_sessions:
                 clean_up(session, RUN_ID_VARIABLE, grace_s=0.0)
-            cluster.start(self._say, connected=stop.install)
-        self._say(f"ready after {time.monotonic() - self._began:.0f} s")
+            cluster.start(self._folder.tell, connected=stop.install)
+        self._folder.tell(f"ready after {time.monotonic() - self._began:.0f} s")
         restored = self._restore() if self._folder.resumed else None
         if restored is not None:
             figures.accuracy_before = _accuracy(restored.kept.get("accuracy_before"))
@@ -128,17 +128,12 @@ class Run:
         self._loop.save()
         cluster.learner.export_hf(str(self._folder.model))
         for problem in cluster.learner.finish_uploads(FLUSH_TIMEOUT_S):
-            self._say(f"warning: {problem}")
+            self._folder.tell(f"warning: {problem}")
 
     def _restore(self) -> Restored:
         restored = Checkpoints(self._cluster, self._folder).restore(tag=self._tag)
-        self._say(f"resumed: goes on after step {restored.step}")
+        self._folder.tell(f"resumed: goes on after step {restored.step}")
         return restored
-
-    def _say(self, text: str) -> None:
-        """Show a line, and write it into the run's events."""
-        self._progress.phase(text)
-        self._folder.log_event(text)
 
     def _evaluate(self, version: int) -> Accuracy | None:
         if self._config.evaluation.num_prompts:
@@ -213,6 +208,7 @@ class Run:
         pauses = sorted(pause for status in generators for pause in status["update_pauses_s"])
         measured: dict[str, Any] = {
             "restarts": self._cluster.num_restarts,
+            "skipped_steps": loop.skipped.total if loop else 0,
             "cancelled_in_flight": sum(status["num_cancelled"] for status in generators),
             "update_pause_p50_s": pauses[len(pauses) // 2] if pauses else None,
             "update_pause_max_s": pauses[-1] if pauses else None,

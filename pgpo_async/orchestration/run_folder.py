@@ -6,6 +6,7 @@ metrics.jsonl         one line a step
 rolled_back.jsonl     its lines of steps that were done again after the last checkpoint
 events.jsonl          what happened: deaths, restarts, resumes, warnings
 quarantine.parquet    what could not be used, with reason, error and input (see `quarantine_file`)
+skipped/              the batches of steps that updated nothing (see `skipped_steps`)
 summary.json          written at the end, however the run ended
 journal/              what outlives the replay queue's process
 checkpoints/          the learner's
@@ -95,7 +96,9 @@ class RunFolder:
         """Put aside what this start will write anew; return how many starts there were."""
         former = len(list(self.path.glob("config-*.yaml"))) + self.resumed
         if self.resumed:
-            for name in ("config.yaml", "summary.json", "timeline.json"):
+            # Copied, not moved: a folder without its config, were we killed here, would be no run.
+            shutil.copyfile(self.path / "config.yaml", self.path / f"config-{former}.yaml")
+            for name in ("summary.json", "timeline.json"):
                 path = self.path / name
                 if path.exists():
                     path.rename(path.with_name(f"{path.stem}-{former}{path.suffix}"))
@@ -144,6 +147,11 @@ class RunFolder:
         if len(kept) < len(lines):
             self._write("metrics.jsonl", "".join(f"{line}\n" for line in kept))
         return len(undone)
+
+    def tell(self, text: str) -> None:
+        """Show a line, and keep it with the run's events."""
+        self.say(text)
+        self.log_event(text)
 
     def log_event(self, text: str) -> None:
         """Append one line to `events.jsonl`: what happened to the run, and when."""

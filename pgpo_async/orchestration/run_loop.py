@@ -33,6 +33,7 @@ from pgpo_async.orchestration.batch_ahead import BatchAhead
 from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.skipped_steps import SkippedSteps
 from pgpo_async.orchestration.step_books import FinishedStep, StepBooks
 from pgpo_async.orchestration.tracing import Tracing
 
@@ -82,7 +83,7 @@ class RunLoop:
         self._restored = start
         self.steps_done = start.step if start else 0
         self.version = start.version if start else 0
-        self.num_skipped = 0
+        self.skipped = SkippedSteps(config, folder)
         # Saved with every checkpoint for whoever goes on with the run; JSON.
         self.kept: dict[str, Any] = dict(start.kept) if start else {}
         self._checkpoints = Checkpoints(cluster, folder)
@@ -133,7 +134,7 @@ class RunLoop:
         self._ahead.drop()
         self._cluster.restart_learner(error)
         restored = self._checkpoints.restore(newest_version=self.version)
-        self._progress.phase(
+        self._folder.tell(
             f"the learner goes on after step {restored.step} of {self.steps_done}, "
             f"its weights are version {restored.version}"
         )
@@ -157,6 +158,7 @@ class RunLoop:
             self._put_back(leases, error)
             return
         self._num_unreadable = 0
+        self.skipped.note(self.steps_done + 1, metrics, leases)
         # The queue counts the batch while the weights are handed over.
         ids = [lease.group_id for lease in leases]
         look = self._cluster.queue.finish_step.remote(ids, HOLDER, self.version)
@@ -185,7 +187,7 @@ class RunLoop:
             return self._cluster.the_learner.publish(version=self.version)
         except WeightError as error:
             # Everybody goes on with the weights they have; the next version is sent whole.
-            self._progress.phase(f"warning: {error}")
+            self._folder.tell(f"warning: {error}")
             return {}
 
     def _beside(self, next_step: int) -> None:
@@ -199,7 +201,7 @@ class RunLoop:
         self._num_unreadable += 1
         if self._num_unreadable == MAX_UNREADABLE:
             raise StageFailed(f"{MAX_UNREADABLE} batches in a row: {error}", role="learner") from error
-        self._progress.phase(f"step {self.steps_done + 1} begins again: {error}")
+        self._folder.tell(f"step {self.steps_done + 1} begins again: {error}")
         self._ahead.give_back(POLL_S + CALL_TIMEOUT_S)
         try:
             self._call(self._cluster.queue.abandon.remote([lease.group_id for lease in leases], HOLDER))
@@ -237,7 +239,8 @@ class RunLoop:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of the steps done so far."""
+        """Write a checkpoint of the steps done so far, whose lines come first: a resumed run writes none."""
+        self._books.settle()
         warnings = self._checkpoints.save(
             step=self.steps_done,
             version=self.version,
@@ -245,7 +248,7 @@ class RunLoop:
             kept=self.kept,
         )
         for warning in warnings:
-            self._progress.phase(f"warning: {warning}")
+            self._folder.tell(f"warning: {warning}")
 
     def _call(self, ref: Any) -> Any:
         return ray.get(ref, timeout=CALL_TIMEOUT_S)

@@ -91,7 +91,7 @@ class StepBooks:
         self._folder.log_step(record.as_json())
         self._progress.step(record)
         if warning is not None:
-            self._progress.phase(f"warning: {warning}")
+            self._folder.tell(f"warning: {warning}")
         self._tracing.step_done(step.number, self._cluster)
         self._health.check(look.stats.accounting)
 

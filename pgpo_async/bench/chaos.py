@@ -1,0 +1,255 @@
+"""A run whose processes, nodes and driver are killed and frozen at random, hundreds of times, until it ends.
+
+Real Ray with several nodes, real queue, journal, store, admission, supervision, learner checkpoints and
+resumes; the engines sleep (`sleeping_stages`), so that it is fast. The blows are drawn from a seed
+(`chaos_plan`); what must hold in the end is `chaos_verdict`'s.
+"""
+
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pgpo_async.bench.chaos_plan import DRIVERS, SHARES, Blow, draw_blows
+from pgpo_async.bench.chaos_verdict import verdict
+from pgpo_async.bench.chaos_world import Driver, Machines, at_work, send
+from pgpo_async.bench.overlap import Load
+from pgpo_async.bench.report import Say
+from pgpo_async.bench.sleeping_times import write_times
+from pgpo_async.config import dump_config
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import StageFailed, WaitTimeout
+from pgpo_async.orchestration.service_times import ServiceTimes
+
+TIMES = ServiceTimes(
+    generate_s=0.3, generate_sigma=0.6, score_s=0.05, learn_s=0.1, load_s=0.02, filtered_share=0.1
+)
+GENERATORS, SCORERS, NODES = 3, 2, 3
+NAME = "chaos"
+FROZEN_NODE_S = 15.0
+"""A frozen node is replaced after so long, when everybody has found out."""
+POLL_S = 0.01
+LOOK_S = 0.2
+VICTIM_TIMEOUT_S = 120.0
+STEP_TIMEOUT_S = 300.0
+MAX_FAILURES = 3
+"""Runs that ended by themselves, and were resumed as an operator would."""
+
+
+def chaos_config(steps: int, address: str | None, folder: Path) -> RunConfig:
+    """Return a run that is patient: its budgets of restarts are for more than anybody will kill."""
+    values = (
+        Load(name=NAME, times=TIMES, generators=GENERATORS, in_flight=8)
+        .config(steps=steps, output_dir=str(folder))
+        .model_dump()
+    )
+    many = {"cpus": 1.0, "max_restarts": 10_000}
+    values["train"] |= {"groups_per_step": 8, "save_every": 10, "max_lag": 2}
+    values["generator"] |= {**many, "start_timeout_s": 180.0}
+    values["scorer"] |= {**many, "replicas": SCORERS}
+    values["learner"] |= {**many, "step_timeout_s": 120.0}
+    values["reward"] |= {"cpus": 1.0}
+    values["supervision"] |= {
+        "silence_s": 10.0, "check_every_s": 0.5, "backoff_s": 0.0, "control_restarts": 10_000
+    }  # fmt: skip
+    values["ray"] |= {"address": address}
+    return RunConfig.model_validate(values)
+
+
+@dataclass(slots=True)
+class _Wound:
+    """A blow whose role is not yet what it was: whole when so many others are at work."""
+
+    role: str
+    struck: psutil.Process
+    began_s: float
+    whole: int
+
+
+@dataclass(slots=True)
+class _Log:
+    """What happened: seconds to recover by role, and how often nobody was there to be struck."""
+
+    recover_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    by_signal: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    num_struck: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    num_failures: int = 0
+    longest_pause_s: float = 0.0
+
+
+def bench_chaos(
+    *,
+    kills: int,
+    seed: int,
+    steps: int,
+    say: Say,
+    targets: Sequence[str] = tuple(SHARES),
+    keep: Path | None = None,
+) -> dict[str, Any]:
+    """Run, strike, judge; return the figures of DESIGN 9. The run's folder is kept in `keep`, if given.
+
+    Raises StageFailed where the run ends by itself again and again, WaitTimeout where it stands still.
+    """
+    blows = draw_blows(seed, kills, steps, targets)
+    with tempfile.TemporaryDirectory(prefix="pgpo-chaos-") as temporary:
+        home = keep or Path(temporary)
+        home.mkdir(parents=True, exist_ok=True)
+        say("starting Ray's nodes")
+        machines = Machines(NODES)
+        try:
+            storm = _Storm(machines, chaos_config(steps, machines.address, home), home, blows, say)
+            began_s = time.monotonic()
+            storm.run()
+            wall_s = time.monotonic() - began_s
+        finally:
+            machines.close()
+        return _figures(storm, seed, wall_s, verdict(storm.folder, steps))
+
+
+def _figures(storm: "_Storm", seed: int, wall_s: float, judged: dict[str, Any]) -> dict[str, Any]:
+    log = storm.log
+    recover_s = {
+        role: {"median": statistics.median(times), "max": max(times), "num": len(times)}
+        for role, times in sorted(log.recover_s.items())
+    }
+    return {
+        "kills": sum(log.num_struck.values()),
+        "seed": seed,
+        **judged,
+        "recover_s": recover_s,
+        "struck": dict(log.num_struck),
+        "signals": dict(log.by_signal),
+        "ended_by_itself": log.num_failures,
+        "longest_pause_s": log.longest_pause_s,
+        "wall_s": wall_s,
+    }
+
+
+class _Storm:
+    """Strikes as the plan says, and watches how the run gets over it."""
+
+    def __init__(
+        self, machines: Machines, config: RunConfig, home: Path, blows: tuple[Blow, ...], say: Say
+    ) -> None:
+        write_times(config, TIMES)
+        path = home / "config.yaml"
+        path.write_text(dump_config(config))
+        self.log = _Log()
+        self._machines = machines
+        self._blows = list(blows)
+        self._num_blows = len(blows)
+        self._num_steps = config.train.num_steps
+        self._home = home
+        self._say = say
+        self._driver = Driver(path, home / "driver.log")
+        self._wounds: list[_Wound] = []
+        self._driver_down_s: float | None = None
+        self._replace_s: float | None = None
+        self._steps, self._stepped_s = 0, time.monotonic()
+        self._due_s = self._looked_s = time.monotonic()
+
+    @property
+    def folder(self) -> Path:
+        """The run's; there is one, however often it is resumed."""
+        return next(self._home.glob(f"bench-{NAME}-*"))
+
+    def run(self) -> None:
+        """From the start of the driver to its good end."""
+        self._driver.start()
+        try:
+            while self._driver.code != 0:
+                self._look()
+                if self._driver.code not in (None, 0):
+                    self._failed()
+                elif self._is_due():
+                    self._strike_next()
+                time.sleep(POLL_S)
+        finally:
+            if self._driver.code is None:
+                self._driver.kill()
+
+    def _is_due(self) -> bool:
+        if self._blows and self._blows[0].after_step <= self._steps:
+            return True
+        self._due_s = time.monotonic()
+        return False
+
+    def _look(self) -> None:
+        """See who is well again, what is to be replaced, and whether the run still moves."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        steps = self._count_steps()
+        if steps > self._steps:
+            pause_s = now_s - self._stepped_s
+            if self._steps:
+                self.log.longest_pause_s = max(self.log.longest_pause_s, pause_s)
+            self._steps, self._stepped_s = steps, now_s
+            if self._driver_down_s is not None:
+                self.log.recover_s["driver"].append(now_s - self._driver_down_s)
+                self._driver_down_s = None
+        elif now_s - self._stepped_s > STEP_TIMEOUT_S:
+            raise WaitTimeout("a step of the run in chaos", STEP_TIMEOUT_S, self._driver.said())
+        if self._replace_s is not None and now_s >= self._replace_s:
+            self._replace_s = None
+            self._machines.replace()
+        for wound in list(self._wounds):
+            others = [process for process in at_work(wound.role) if process != wound.struck]
+            if len(others) >= wound.whole:
+                self.log.recover_s[wound.role].append(now_s - wound.began_s)
+                self._wounds.remove(wound)
+        left = len(self._blows)
+        self._say(f"step {self._steps}, {self._num_blows - left} of {self._num_blows} blows")
+
+    def _count_steps(self) -> int:
+        """Steps done, those counted that were done again."""
+        paths = [path for name in ("metrics", "rolled_back") for path in self._home.glob(f"*/{name}.jsonl")]
+        return max(self._steps, sum(path.read_bytes().count(b"\n") for path in paths))
+
+    def _strike_next(self) -> None:
+        if self._strike(self._blows[0]):
+            self._blows.pop(0)
+            self._due_s = time.monotonic()
+        elif time.monotonic() - self._due_s > VICTIM_TIMEOUT_S:
+            raise WaitTimeout(f"a {self._blows[0].target} to strike", VICTIM_TIMEOUT_S, self._driver.said())
+
+    def _strike(self, blow: Blow) -> bool:
+        """Strike; return whether there was somebody to be struck."""
+        if blow.target in DRIVERS:
+            if blow.target == "checkpoint" and not any(self._home.glob("*/checkpoints/.*.partial")):
+                return False
+            self._driver.kill()
+            self._driver.start()
+            self._driver_down_s = time.monotonic()
+            # What its actors were recovering from is over: all of them are new.
+            self._wounds = []
+        elif blow.target == "node":
+            # Where one is still gone the run may have no room to recover.
+            self._machines.replace()
+            self._machines.strike(blow)
+            frozen = blow.signal.name == "SIGSTOP"
+            self._replace_s = time.monotonic() + (FROZEN_NODE_S if frozen else 1.0)
+        else:
+            # There may be none for a while: all are being replaced, or their node is.
+            victims = at_work(blow.target)
+            if not victims or not send(victim := victims[int(blow.which * len(victims))], blow.signal):
+                return False
+            self._wounds.append(_Wound(blow.target, victim, time.monotonic(), len(victims)))
+        self.log.num_struck[blow.target] += 1
+        self.log.by_signal[blow.signal.name] += 1
+        return True
+
+    def _failed(self) -> None:
+        """Resume a run that ended with an error, as a job's back-off limit does."""
+        self.log.num_failures += 1
+        if self.log.num_failures > MAX_FAILURES:
+            raise StageFailed(f"the run ended by itself:\n{self._driver.said()}", role="driver")
+        self._driver.start()
+        self._wounds = []
