@@ -239,6 +239,10 @@ class Generator:
         if version > self._engine.version:
             await self._weights.load_newest()
 
+    async def refresh(self) -> None:
+        """Load the newest published version whole, again if need be, and use no cache of before."""
+        await self._weights.reload()
+
     async def leave(self) -> None:
         """Take no more prompts: `run` returns when those in flight are done."""
         self._leaving = True

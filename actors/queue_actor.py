@@ -78,6 +78,7 @@ class QueueActor:
         self._deaths: Counter[str] = Counter()
         self._began_s = time.monotonic()
         self._beats: dict[str, tuple[float, str, float]] = {}
+        self._paused = False
         # Likewise a wait begun before the queue went back.
         self._num_rewinds = 0
         self._ticker: asyncio.Task[None] | None = None
@@ -91,6 +92,8 @@ class QueueActor:
             if self._queue.recall():
                 self._changes.wake()
             taken: list[Reservation] = []
+            if self._paused:
+                return None
             while len(taken) < most and (reservation := self._queue.reserve(holder)) is not None:
                 taken.append(reservation)
             return taken or None
@@ -194,6 +197,11 @@ class QueueActor:
         self._deaths[holder] += 1
         self._beats.pop(holder, None)
         return self._change(lambda: self._queue.release_holder(holder))
+
+    async def pause_intake(self, paused: bool) -> None:
+        """Draw no prompts while paused; what was drawn goes on. A queue that is restarted is not paused."""
+        self._paused = paused
+        self._changes.wake()
 
     async def look(self) -> QueueLook:
         """Return a snapshot and the quarantine records since the last look."""

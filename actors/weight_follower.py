@@ -45,6 +45,7 @@ class WeightFollower:
         self._before_update = before_update
         self._loading = asyncio.Lock()
         self._loaded = asyncio.Condition()
+        self._num_reloads = 0
         self.pauses_s: list[float] = []
 
     async def follow(self) -> None:
@@ -76,6 +77,17 @@ class WeightFollower:
             if staged is not None:
                 with self._staging.reading(Path(staged.folder)):
                     await self._load(staged)
+
+    async def reload(self) -> None:
+        """Load the newest version even if it is the one served, with no cache of before; out of turn."""
+        async with self._loading:
+            staged = await asyncio.to_thread(self._stager.stage, -1)
+            if staged is None:  # none was published: what the engine has is what it was started with
+                return
+            self._num_reloads += 1
+            self._engine.forget_versions(f"{self._name}.{self._num_reloads}")
+            with self._staging.reading(Path(staged.folder)):
+                await self._load(staged)
 
     async def _staged(self) -> WeightVersion | None:
         with self._spans.span("stage weights"):

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from pgpo_async.algorithms.off_policy import LOG_RATIO_CLIP
 from pgpo_async.contracts import ScoredGroup
+from pgpo_async.learner.agreement import NAMES as AGREEMENT_SUMS
+from pgpo_async.learner.agreement import agreement, agreement_sums
 from pgpo_async.learner.loss_inputs import LossInputs
 
 _TOKEN_SUMS = (
@@ -47,7 +49,7 @@ _GROUP_SUMS = (
 TOP_SHARE = 0.1
 """Share of a response's tokens, those of the largest dependency, whose part of the advantage is told."""
 
-SUM_NAMES = ("loss", "entropy_sum", "reference_kl_sum", *_TOKEN_SUMS, *_GROUP_SUMS)
+SUM_NAMES = ("loss", "entropy_sum", "reference_kl_sum", *_TOKEN_SUMS, *_GROUP_SUMS, *AGREEMENT_SUMS)
 
 
 class StepSums:
@@ -92,6 +94,7 @@ def group_sums(groups: Sequence[ScoredGroup], inputs: LossInputs) -> dict[str, f
         "boosted_sum": sum(metrics["boosted_share"] * metrics["num_image_tokens"] for metrics in judged),
         "measured_advantage_sum": measured,
         "top_advantage_sum": top,
+        **agreement_sums(groups),
     }
 
 
@@ -158,4 +161,5 @@ def means(sums: Mapping[str, float]) -> dict[str, float]:
         "reward_mean": per("reward_sum", "num_rollouts"),
         "truncated_share": per("num_truncated", "num_rollouts"),
         "response_tokens_mean": per("num_tokens", "num_rollouts"),
+        **agreement(sums),
     }

@@ -127,6 +127,19 @@ class LearnerConfig(RoleConfig):
     supervision.restart_window_s."""
 
 
+class GuardConfig(Section):
+    """When generators and trainer disagree too much. Intake is paused then, and the generators' weights and
+    caches are renewed; if that does not help, the run ends with the likely cause.
+    """
+
+    max_mismatch_kl: PositiveFloat = 0.1
+    """Mean k3 of KL(behaviour || proximal) over the responses that one version sampled and scored."""
+    max_capped_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Of the importance weights, cut off by algorithm.is_cap or algorithm.is_mode."""
+    patience: PositiveInt = 3
+    """Steps in a row beyond a limit."""
+
+
 class TrainConfig(Section):
     """The run."""
 
@@ -152,6 +165,7 @@ class TrainConfig(Section):
     max_skipped_steps: PositiveInt = 3
     """Steps in a row that update nothing, since loss or gradient are not finite, after which the learner goes
     back to its last checkpoint, as after a failure (learner.max_restarts)."""
+    guard: GuardConfig = Field(default_factory=GuardConfig)
     max_quarantined_share: float = Field(default=0.5, gt=0.0, le=1.0)
     """The run ends, with the commonest reasons, when more than this share of the prompts was quarantined."""
     min_quarantined: PositiveInt = 32

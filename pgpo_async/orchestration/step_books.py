@@ -17,6 +17,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.intake_guard import IntakeGuard
 from pgpo_async.orchestration.quarantined_inputs import QuarantinedInputs
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_health import RunHealth
@@ -50,6 +51,7 @@ class StepBooks:
         self._progress = progress
         self._tracing = tracing
         self._health = RunHealth(config)
+        self._guard = IntakeGuard(config, cluster, folder)
         self._inputs = QuarantinedInputs(config)
         self._open: FinishedStep | None = None
         self._accuracies: list[float] = []
@@ -94,6 +96,7 @@ class StepBooks:
             self._folder.tell(f"warning: {warning}")
         self._tracing.step_done(step.number, self._cluster)
         self._health.check(look.stats.accounting)
+        self._guard.note(step.number, step.learner)
 
     def take_accuracy(self) -> float | None:
         """Return the mean training accuracy of the steps booked since the last call, if there is one."""

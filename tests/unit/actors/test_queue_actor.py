@@ -62,6 +62,22 @@ def test_several_prompts_are_drawn_at_once_as_far_as_there_are_slots(make_bench)
     run(scenario())
 
 
+def test_a_paused_queue_lends_no_prompts_until_it_goes_on(make_bench):
+    bench = make_bench()
+
+    async def scenario():
+        actor = make_actor(bench)
+        await actor.pause_intake(True)
+        waiting = asyncio.create_task(actor.reserve("gen", 5.0))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await actor.pause_intake(False)
+        assert len(await waiting) == 1
+        await actor.close()
+
+    run(scenario())
+
+
 def test_a_reservation_waits_for_the_slot_that_another_group_frees(make_bench):
     bench = make_bench()
 

@@ -30,7 +30,9 @@ def test_group_sums_give_the_means_of_the_whole_step(make_group):
 
 def test_nothing_at_all_gives_zeros_and_no_division_by_zero():
     sums = group_sums([], loss_inputs([], AlgorithmConfig()))
-    assert set(means({**dict.fromkeys(SUM_NAMES, 0.0), **sums}).values()) == {0.0}
+    found = means({**dict.fromkeys(SUM_NAMES, 0.0), **sums})
+    assert found.pop("fresh_slope") == 1.0
+    assert set(found.values()) == {0.0}
     assert largest_weight([]) == 0.0
 
 
