@@ -124,6 +124,12 @@ class Driver:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None, "start must come first"
+        return self._process.pid
+
+    @property
     def code(self) -> int | None:
         """Its exit code; None while it runs."""
         assert self._process is not None, "start must come first"

@@ -182,3 +182,15 @@ def bench_chaos(
 
         targets = tuple(target or SHARES)
         run_and_print(kills=kills, seed=seed, steps=steps, targets=targets, keep=keep, path=json)
+
+
+@bench.command("soak")
+def bench_soak(
+    groups: Annotated[int, typer.Option(min=640, help="Groups trained in all.")] = 20_000,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """A long run around stages that sleep: memory and open files of driver, queue and store."""
+    with told_in_a_line(json):
+        from pgpo_async.bench.soak_table import run_and_print
+
+        run_and_print(groups=groups, path=json)

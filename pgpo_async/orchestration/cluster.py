@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pgpo_async.actors.queue_actor import QueueActor
-from pgpo_async.actors.reward import RewardWorker
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.store_actor import StoreActor
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
@@ -25,10 +21,10 @@ from pgpo_async.data.sources import train_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.metrics.spans import Span
 from pgpo_async.orchestration.actor_calls import await_all, place
-from pgpo_async.orchestration.admission import Admission
 from pgpo_async.orchestration.connect import RUN_ID_VARIABLE, connect
+from pgpo_async.orchestration.control_actors import make_queue, make_rewards, make_store
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
-from pgpo_async.orchestration.placement import CONTROL_CPUS, check_room, plan_placement
+from pgpo_async.orchestration.placement import check_room, plan_placement
 from pgpo_async.orchestration.replicas import Replicas
 from pgpo_async.orchestration.roles import Roles, processes
 from pgpo_async.orchestration.supervisor import Supervisor
@@ -125,31 +121,12 @@ class Cluster:
             NodeStaging(before).remove()
 
     def _make_control(self, source: Any) -> None:
-        config = self.config
-        admission = Admission(config.max_lag, config.train.groups_per_step, config.order_window)
-        # Restarted in place, so that everybody's handle stays good; calls under way are made again, which
-        # all of them allow for. A queue without a journal would begin at the first prompt again.
-        restarts = {"max_restarts": config.supervision.control_restarts, "max_task_retries": -1}
-        # Beside the driver, if there is room: they are as long-lived as it is, other nodes may come and go.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        control = {"num_cpus": CONTROL_CPUS, "max_concurrency": 1000, "scheduling_strategy": here}
-        has_journal = self._journal is not None and config.queue.journal.enabled
-        queue = ray.remote(QueueActor).options(
-            name=f"{self.run_id} queue", **control, **(restarts if has_journal else {"max_restarts": 0})
-        )
-        self.queue = queue.remote(config, admission, source, journal=self._journal)
-        store = ray.remote(StoreActor).options(name=f"{self.run_id} store", **control, **restarts)
-        self.store = store.remote(config.weights)
+        self.queue = make_queue(self.config, self.run_id, source, self._journal)
+        self.store = make_store(self.config, self.run_id)
 
     def _make_workers(self) -> None:
-        config = self.config
-        # A reward has no memory: one that died is restarted in place and asked again.
-        again = {"max_restarts": -1, "max_task_retries": 2}
-        self.rewards = [
-            place(RewardWorker, config.reward, f"reward-{i}", 8, signs=True, **again).remote(config.reward)
-            for i in range(config.reward.replicas)
-        ]
-        if config.uses_scorers:
+        self.rewards = make_rewards(self.config)
+        if self.config.uses_scorers:
             self._scorers = self._make_scorers()
         self._generators = self._replicas("generator", self._make_generator)
 

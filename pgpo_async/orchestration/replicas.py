@@ -3,8 +3,8 @@
 Owns which actor stands at which place, and each place's budget of restarts: so many in a while, the first at
 once, each further one after a longer pause. A dead actor's leases, slots and turns are given back at once by
 the caller's `forget`; another is started at its place while all others go on. A place whose budget is used up
-stays empty as long as the role has its least number of actors. A failure that a new process cannot cure (a
-wrong config) is raised at once. Called by `supervisor`, in its thread, but for starting and stopping.
+stays empty as long as the role has its least number of actors. A failure that a new process cannot cure is
+raised at once. Called by `supervisor`, in its thread, but for starting and stopping.
 """
 
 import threading
@@ -17,11 +17,13 @@ from typing import Any
 import ray
 
 from pgpo_async.config.pipeline import LoopRoleConfig, SupervisionConfig
-from pgpo_async.contracts import ConfigError, StageFailed
+from pgpo_async.contracts import ConfigError, JournalError, StageFailed
 from pgpo_async.contracts.errors import plain
 from pgpo_async.orchestration.beats import Beat, silence
 
 Say = Callable[[str], None]
+INCURABLE = (ConfigError, JournalError)
+"""A new process would fail as well: a wrong config, or a queue that cannot write."""
 
 
 @dataclass(slots=True)
@@ -168,7 +170,7 @@ class Replicas:
         now_s, window_s = time.monotonic(), self._supervision.restart_window_s
         while place.deaths and now_s - place.deaths[0] > window_s:
             place.deaths.popleft()
-        if isinstance(error, ConfigError) or len(place.deaths) >= self._config.max_restarts:
+        if isinstance(error, INCURABLE) or len(place.deaths) >= self._config.max_restarts:
             self._give_up(place, error, why, say)
             return
         place.deaths.append(now_s)
@@ -193,7 +195,7 @@ class Replicas:
     def _give_up(self, place: _Place, error: BaseException, why: str, say: Say) -> None:
         tried = f" after {len(place.deaths)} restarts" if place.deaths else ""
         left = sum(other.doing != "leave" for other in self._places) - 1
-        if isinstance(error, ConfigError) or left < self._config.min_replicas:
+        if isinstance(error, INCURABLE) or left < self._config.min_replicas:
             least = (
                 f"; {left} are left, {self._role}.min_replicas is {self._config.min_replicas}" if left else ""
             )

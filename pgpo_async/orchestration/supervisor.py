@@ -57,6 +57,7 @@ class Supervisor:
         self._say = say
         self._pings: dict[Any, _Ping] = {}
         self._pids: dict[str, int] = {}
+        self._unavailable_s: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: PgpoError | None = None
@@ -67,7 +68,7 @@ class Supervisor:
     def start(self) -> None:
         """Begin to watch."""
         self._stopping.clear()
-        self._pings, self.failure = {}, None
+        self._pings, self._unavailable_s, self.failure = {}, {}, None
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._thread.start()
 
@@ -110,12 +111,16 @@ class Supervisor:
 
     def _check(self) -> None:
         watched = self._watched
-        for beats in self._ping("queue", watched.queue, lambda queue: queue.beats.remote(), self._restart):
+        # Not made again by Ray: one that starts again says so at once, however long it reads its journal.
+        once = {"max_task_retries": 0}
+        beats_of = lambda queue: queue.beats.options(**once).remote()  # noqa: E731
+        for beats in self._ping("queue", watched.queue, beats_of, self._restart):
             self._noted("queue", beats["pid"])
             signs = {name: Beat(*beat) for name, beat in beats["beats"].items()}
             for replicas in watched.working():
                 replicas.check(signs, beats["listened_s"], self._say)
-        for pid in self._ping("store", watched.store, lambda store: store.pid.remote(), self._restart):
+        pid_of = lambda store: store.pid.options(**once).remote()  # noqa: E731
+        for pid in self._ping("store", watched.store, pid_of, self._restart):
             self._noted("store", pid)
         for name, rank in watched.ranks().items():
             list(self._ping(name, rank, lambda rank: rank.status.remote(), self._kill))
@@ -134,17 +139,27 @@ class Supervisor:
         if ray.wait([ping.call], timeout=0)[0]:
             del self._pings[actor]
             try:
-                yield ray.get(ping.call)
+                answer = ray.get(ping.call)
             except ray.exceptions.ActorUnavailableError:
-                return  # it is being restarted
+                self._starts_again(name, now_s)
+                return
             except ray.exceptions.RayActorError as error:
                 if name in ("queue", "store"):
                     raise StageFailed(f"{name} died for good: {plain(error)}", role=name) from error
+                return
+            self._unavailable_s.pop(name, None)
+            yield answer
             return
         if now_s - ping.sent_s > ping.limit_s:
             self._say(f"{name} is silent since {now_s - ping.sent_s:.0f} s: it is killed")
             silent(actor)
             ping.sent_s, ping.limit_s = now_s, RESTART_TIMEOUT_S
+
+    def _starts_again(self, name: str, now_s: float) -> None:
+        """Give Ray's restart of a process its time."""
+        began_s = self._unavailable_s.setdefault(name, now_s)
+        if now_s - began_s > RESTART_TIMEOUT_S:
+            raise StageFailed(f"{name} does not start again since {now_s - began_s:.0f} s", role=name)
 
     def _noted(self, name: str, pid: int) -> None:
         before = self._pids.get(name)

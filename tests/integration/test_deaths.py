@@ -10,16 +10,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import ray
 from rich.console import Console
+from support.nan_learner import NanLearner
 
 from pgpo_async.bench.overlap import Load
 from pgpo_async.bench.sleeping_stages import SLEEPING
 from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import decode
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
@@ -56,7 +59,9 @@ class Ran:
         write_times(config, TIMES)
         self.folder = RunFolder(config)
         self.said = []
-        self.cluster = Cluster(config, self.folder.run_id, SLEEPING, journal=self.folder.journal)
+        self.folder.say = self.said.append
+        roles = replace(SLEEPING, learner=NanLearner)
+        self.cluster = Cluster(config, self.folder.run_id, roles, journal=self.folder.journal)
         self.blows = list(blows)
         try:
             self.cluster.start(self.said.append)
@@ -130,6 +135,14 @@ def test_who_died_is_told_and_what_followed(ran):
         assert any(name in line for line in ran.said), (name, ran.said)
     assert any("is silent since" in line for line in ran.said)
     assert any("queue works again in another process" in line for line in ran.said)
+
+
+def test_steps_that_are_not_finite_are_kept_and_three_in_a_row_go_back_to_the_checkpoint(ran):
+    assert any("not finite in 3 steps in a row (4, 5, 6;" in line for line in ran.said)
+    batches = sorted((ran.folder.path / "skipped").iterdir())
+    assert [home.name for home in batches] == [f"step-{step:08d}" for step in (4, 5, 6)]
+    for home in batches:
+        assert len([decode(path.read_bytes()) for path in home.iterdir()]) == GROUPS
 
 
 def test_a_run_whose_driver_is_killed_goes_on_where_its_checkpoint_is(tmp_path, local_ray_environment):
