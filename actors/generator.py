@@ -25,6 +25,7 @@ from pgpo_async.actors.concurrency import ConcurrencyLimit
 from pgpo_async.actors.engine import RolloutEngine, Sampling
 from pgpo_async.actors.group_maker import GroupMaker
 from pgpo_async.actors.in_flight import InFlight
+from pgpo_async.actors.process_mark import mark_process
 from pgpo_async.actors.queue_types import Reservation
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.weight_follower import WeightFollower
@@ -61,6 +62,7 @@ class Generator:
     def __init__(
         self, name: str, config: RunConfig, run_id: str, *, queue: Any, store: Any, rewards: Sequence[Any]
     ) -> None:
+        mark_process(run_id)
         self._name = name
         self._rewards = rewards
         self._model_path = resolve_model_path(config.model.path)

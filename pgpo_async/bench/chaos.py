@@ -5,6 +5,7 @@ resumes; the engines sleep (`sleeping_stages`), so that it is fast. The blows ar
 (`chaos_plan`); what must hold in the end is `chaos_verdict`'s.
 """
 
+import signal
 import statistics
 import tempfile
 import time
@@ -36,7 +37,6 @@ FROZEN_NODE_S = 15.0
 """A frozen node is replaced after so long, when everybody has found out."""
 POLL_S = 0.01
 LOOK_S = 0.2
-VICTIM_TIMEOUT_S = 120.0
 STEP_TIMEOUT_S = 300.0
 MAX_FAILURES = 3
 """Runs that ended by themselves, and were resumed as an operator would."""
@@ -152,7 +152,7 @@ class _Storm:
         self._driver_down_s: float | None = None
         self._replace_s: float | None = None
         self._steps, self._stepped_s = 0, time.monotonic()
-        self._due_s = self._looked_s = time.monotonic()
+        self._looked_s = time.monotonic()
 
     @property
     def folder(self) -> Path:
@@ -167,18 +167,12 @@ class _Storm:
                 self._look()
                 if self._driver.code not in (None, 0):
                     self._failed()
-                elif self._is_due():
+                else:
                     self._strike_next()
                 time.sleep(POLL_S)
         finally:
             if self._driver.code is None:
                 self._driver.kill()
-
-    def _is_due(self) -> bool:
-        if self._blows and self._blows[0].after_step <= self._steps:
-            return True
-        self._due_s = time.monotonic()
-        return False
 
     def _look(self) -> None:
         """See who is well again, what is to be replaced, and whether the run still moves."""
@@ -214,11 +208,12 @@ class _Storm:
         return max(self._steps, sum(path.read_bytes().count(b"\n") for path in paths))
 
     def _strike_next(self) -> None:
-        if self._strike(self._blows[0]):
-            self._blows.pop(0)
-            self._due_s = time.monotonic()
-        elif time.monotonic() - self._due_s > VICTIM_TIMEOUT_S:
-            raise WaitTimeout(f"a {self._blows[0].target} to strike", VICTIM_TIMEOUT_S, self._driver.said())
+        """Strike whoever is due and there; for some a moment is waited (nobody lives, no checkpoint)."""
+        due = [blow for blow in self._blows if blow.after_step <= self._steps]
+        for blow in due:
+            if self._strike(blow):
+                self._blows.remove(blow)
+                return
 
     def _strike(self, blow: Blow) -> bool:
         """Strike; return whether there was somebody to be struck."""
@@ -228,7 +223,10 @@ class _Storm:
             self._driver.kill()
             self._driver.start()
             self._driver_down_s = time.monotonic()
-            # What its actors were recovering from is over: all of them are new.
+            # What its actors were recovering from is over: all of them are new. Ray does not end one that we
+            # froze, and would count what it holds as taken for ever.
+            for wound in self._wounds:
+                send(wound.struck, signal.SIGKILL)
             self._wounds = []
         elif blow.target == "node":
             # Where one is still gone the run may have no room to recover.

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHARES = {
-    "generator": 0.30,
+    "generator": 0.32,
     "scorer": 0.20,
     "reward": 0.11,
     "store": 0.10,
     "queue": 0.10,
     "learner": 0.08,
     "node": 0.07,
-    "driver": 0.03,
-    "checkpoint": 0.01,
+    "driver": 0.015,
+    "checkpoint": 0.005,
 }
 """Of all blows, by target. A node is its Ray processes with all actors on it; `checkpoint` is the driver,
 while one is being written.

@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil
 
+from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.bench.quiet_run import mean_step_s, run_quietly
 from pgpo_async.bench.report import Say
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.cluster import Cluster
-from pgpo_async.orchestration.connect import RUN_ID_VARIABLE
 from pgpo_async.orchestration.leftovers import processes_of
 from pgpo_async.orchestration.preflight import check_inputs
 from pgpo_async.orchestration.run_folder import RunFolder

@@ -20,6 +20,8 @@ from pgpo_async.orchestration.service_times import draw_s
 
 WEIGHT_ELEMENTS = 1 << 16
 """Of the only tensor that is published."""
+SAVE_S = 0.5
+"""That a checkpoint is half written."""
 
 
 class SleepingTrainer:
@@ -96,7 +98,7 @@ class SleepingTrainer:
         """Write a checkpoint as any other, but for what it holds."""
         home = checkpoint.partial(folder, info.tag)
         (home / f"rank-{self._rank}.json").write_text(json.dumps({"step": info.step}))
-        time.sleep(self._times.learn_s)
+        time.sleep(SAVE_S)
         if self._rank == 0:
             checkpoint.commit(folder, info)
             checkpoint.prune(folder, self._config.train.keep_checkpoints, self._config.train.keep_best)

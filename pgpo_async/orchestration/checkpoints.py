@@ -13,7 +13,7 @@ from typing import Any
 import ray
 
 from pgpo_async.actors.queue_state import QueueState
-from pgpo_async.contracts import WeightError
+from pgpo_async.contracts import StageFailed, WeightError
 from pgpo_async.learner import checkpoint, mirror
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
@@ -71,9 +71,20 @@ class Checkpoints:
         """Load checkpoint `tag`, or the latest, or begin from the start where there is none.
 
         The queue goes back, too. `newest_version` is the newest that was published in this job, where actors
-        still serve it: the versions to come are above it. Raises WeightError if no checkpoint can be loaded;
-        StageFailed.
+        still serve it: the versions to come are above it. A learner that fails meanwhile is started again.
+        Raises WeightError if no checkpoint can be loaded; StageFailed where the learner failed too often.
         """
+        while True:
+            try:
+                return self._restore(tag, newest_version)
+            except StageFailed as error:
+                if error.role != "learner":
+                    raise
+                self._cluster.restart_learner(error)
+                if newest_version is not None:
+                    newest_version += 1  # it may have been published
+
+    def _restore(self, tag: str | None, newest_version: int | None) -> Restored:
         learner, queue = self._cluster.the_learner, self._cluster.queue
         if tag is None:
             self._fetch_newer()

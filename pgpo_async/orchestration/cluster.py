@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.schema import RunConfig
@@ -21,7 +22,7 @@ from pgpo_async.data.sources import train_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.metrics.spans import Span
 from pgpo_async.orchestration.actor_calls import await_all, place
-from pgpo_async.orchestration.connect import RUN_ID_VARIABLE, connect
+from pgpo_async.orchestration.connect import connect
 from pgpo_async.orchestration.control_actors import make_queue, make_rewards, make_store
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.placement import check_room, plan_placement
@@ -32,6 +33,7 @@ from pgpo_async.orchestration.supervisor import Supervisor
 CALL_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 FAILURE_POLL_S = 0.5
+START_POLL_S = 0.1
 
 
 class Cluster:
@@ -171,12 +173,29 @@ class Cluster:
 
     def _wait_until_ready(self) -> None:
         timeout_s = self.config.generator.start_timeout_s
-        pending = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
+        rewards = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
         for replicas in self.working():
-            pending |= replicas.named(lambda actor: actor.start.remote())
-        self.learner = start_group(self.config, self._make_rank)
-        await_all(pending, timeout_s, "to start")
+            replicas.start()
+        self._start_learner()
+        try:
+            while not all(replicas.ready for replicas in self.working()):
+                for replicas in self.working():
+                    replicas.attend(self._say)
+                time.sleep(START_POLL_S)
+        except StageFailed as error:
+            raise error.__cause__ if isinstance(error.__cause__, ConfigError) else error from None
+        await_all(rewards, timeout_s, "to start")
         note_segments(self._session_id, RUN_ID_VARIABLE)
+
+    def _start_learner(self) -> None:
+        """Start all ranks; again, within the budget, where one was killed meanwhile."""
+        while self.learner is None:
+            try:
+                self.learner = start_group(self.config, self._make_rank)
+            except StageFailed as error:
+                if not isinstance(error.__cause__, ray.exceptions.RayActorError):
+                    raise
+                self._count_learner_death(error)
 
     def _make_rank(self, rank: int, world_size: int) -> Any:
         config = self.config
@@ -199,19 +218,23 @@ class Cluster:
 
         Raises `error` where they were started too often already, StageFailed if they cannot start.
         """
+        self._count_learner_death(error)
+        self.the_learner.kill()
+        self.learner = None
+        self._start_learner()
+
+    def _count_learner_death(self, error: StageFailed) -> None:
         now_s, limits = time.monotonic(), self.config.supervision
         deaths = [death for death in self._learner_deaths if now_s - death <= limits.restart_window_s]
         if len(deaths) >= self.config.learner.max_restarts:
             tried = f" after {len(deaths)} restarts" if deaths else ""
             raise StageFailed(f"{error}{tried}", role="driver") from error
         self._learner_deaths = [*deaths, now_s]
+        self._num_learners += 1
         self._say(
             f"{error}; starting its ranks again (restart {len(deaths) + 1} of at most "
             f"{self.config.learner.max_restarts})"
         )
-        self.the_learner.kill()
-        self.learner, self._num_learners = None, self._num_learners + 1
-        self.learner = start_group(self.config, self._make_rank)
 
     def ranks(self) -> dict[str, Any]:
         """Return the learner's ranks by name; none while they start."""

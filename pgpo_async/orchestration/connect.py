@@ -13,11 +13,9 @@ from typing import Any
 import ray
 from ray._private import ray_constants
 
+from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.placement import local_cpus
-
-RUN_ID_VARIABLE = "PGPO_ASYNC_RUN_ID"
-"""Environment variable of all processes of a run: what is left of it can be found by it."""
 
 # Where the processes of one machine listen for each other: collectives of the learner's, vLLM's own.
 _ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "VLLM_HOST_IP": "127.0.0.1"}
@@ -27,16 +25,14 @@ def connect(config: RunConfig, run_id: str) -> None:
     """Start or join Ray, as `config.ray` says."""
     os.environ[RUN_ID_VARIABLE] = run_id
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    environment = {RUN_ID_VARIABLE: run_id, "TOKENIZERS_PARALLELISM": "false"}
     shared: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": run_id}
     if config.ray.address is not None:
-        ray.init(address=config.ray.address, runtime_env={"env_vars": environment}, **shared)
+        # No runtime environment: it would cost each actor another process's start, and doubles its own.
+        ray.init(address=config.ray.address, **shared)
         return
     loopback = config.ray.listen == "loopback"
-    if loopback:
-        environment = {**_ON_LOOPBACK, **os.environ, **environment}
-    # Inherited from this process: a runtime environment would cost each actor another process's start.
-    with _environment(environment), _node_address(loopback):
+    # Inherited from this process, as the run's id is.
+    with _environment({**_ON_LOOPBACK, **os.environ} if loopback else {}), _node_address(loopback):
         ray.init(
             num_cpus=local_cpus(config, os.cpu_count() or 1),
             object_store_memory=config.ray.object_store_bytes,

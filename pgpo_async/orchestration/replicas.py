@@ -73,6 +73,7 @@ class Replicas:
         self._num_made = 0
         self._places: list[_Place] = []
         self._calls: dict[Any, _Place] = {}
+        self._running = False
         self.num_restarts = 0
         for _ in range(config.replicas):
             self._add()
@@ -101,12 +102,26 @@ class Replicas:
         with self._lock:
             return {call(place.actor): place.name for place in self._places if place.doing != "rest"}
 
-    def run(self) -> None:
-        """Let all work until `stop`."""
+    def start(self) -> None:
+        """Let all load what they need; `attend` until they are `ready`."""
         with self._lock:
-            self._calls = {}
             for place in self._places:
-                self._run(place)
+                self._start(place)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all have started."""
+        with self._lock:
+            return all(place.doing == "ready" for place in self._places)
+
+    def run(self) -> None:
+        """Let all work until `stop`, those that still start as soon as they have."""
+        with self._lock:
+            self._running = True
+            self._calls = {call: place for call, place in self._calls.items() if place.doing == "start"}
+            for place in self._places:
+                if place.doing not in ("start", "rest"):
+                    self._run(place)
 
     def attend(self, say: Say) -> None:
         """See to what has ended or is due. Raises StageFailed where the role cannot go on."""
@@ -146,7 +161,9 @@ class Replicas:
         except Exception as error:
             self._died(place, plain(error), say)
             return
-        if place.doing == "start":
+        if place.doing == "start" and not self._running:
+            place.begin("ready")
+        elif place.doing == "start":
             self._run(place)
             say(
                 f"{place.name} works in the place of one that died" if place.number else f"{place.name} works"
@@ -167,6 +184,9 @@ class Replicas:
             self._places.remove(place)
             say(f"{place.name}, which was leaving, ended: {why}")
             return
+        if not (self._running or (isinstance(error, ray.exceptions.RayActorError) and not place.verdict)):
+            # At the beginning only a process that was killed is worth another try.
+            raise StageFailed(f"{place.name} failed to start: {why}", role=self._role) from error
         now_s, window_s = time.monotonic(), self._supervision.restart_window_s
         while place.deaths and now_s - place.deaths[0] > window_s:
             place.deaths.popleft()
@@ -204,8 +224,11 @@ class Replicas:
         say(f"{place.name} failed{tried}: {why}; the run goes on with {left} {self._role}s")
 
     def _start_again(self, place: _Place) -> None:
-        place.begin("start")
         place.actor = self._make(place.name)
+        self._start(place)
+
+    def _start(self, place: _Place) -> None:
+        place.begin("start")
         self._calls[place.actor.start.remote()] = place
 
     def _run(self, place: _Place) -> None:
@@ -225,9 +248,7 @@ class Replicas:
         with self._lock:
             staying = [place for place in self._places if place.doing != "leave"]
             for _ in range(count - len(staying)):
-                place = self._add()
-                place.begin("start")
-                self._calls[place.actor.start.remote()] = place
+                self._start(self._add())
             for place in reversed(staying[count:]):
                 self._leave(place)
 
@@ -249,7 +270,8 @@ class Replicas:
             for place in self._places:
                 if place.doing != "rest":
                     place.actor.stop.remote()
-            self._calls = {}
+            self._calls = {call: place for call, place in self._calls.items() if place.doing == "start"}
+            self._running = False
             return calls
 
     def ask(self, method: str) -> Iterable[Any]:

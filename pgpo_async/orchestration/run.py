@@ -4,22 +4,24 @@ Checks, starts, evaluates, trains, evaluates, writes the summary, stops. However
 written and the machine is left as it was.
 """
 
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import ray
 from rich.console import Console
 
+from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import Accounting, PgpoError
+from pgpo_async.contracts import Accounting, PgpoError, StageFailed
 from pgpo_async.evaluation import Accuracy
+from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.durations import summed
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
-from pgpo_async.orchestration.connect import RUN_ID_VARIABLE
 from pgpo_async.orchestration.held_out import evaluate
 from pgpo_async.orchestration.leftovers import clean_up
 from pgpo_async.orchestration.requests import Inbox
@@ -120,15 +122,29 @@ class Run:
         finally:
             self._gather()
         stop.polite(False)
-        assert cluster.learner is not None
-        cluster.learner.flush(FLUSH_TIMEOUT_S)
+        self._with_learner(lambda learner: learner.flush(FLUSH_TIMEOUT_S))
         if not stop.requested:
             figures.accuracy_after = self._evaluate(version=self._loop.version)
-        self._progress.phase("saving the checkpoint and the model")
-        self._loop.save()
-        cluster.learner.export_hf(str(self._folder.model))
-        for problem in cluster.learner.finish_uploads(FLUSH_TIMEOUT_S):
+        self._progress.phase("saving the model")
+        self._with_learner(self._export)
+        for problem in self._with_learner(lambda learner: learner.finish_uploads(FLUSH_TIMEOUT_S)):
             self._folder.tell(f"warning: {problem}")
+
+    def _export(self, learner: LearnerGroup) -> None:
+        # One that died may have written it, and not said so.
+        shutil.rmtree(self._folder.model, ignore_errors=True)
+        learner.export_hf(str(self._folder.model))
+
+    def _with_learner(self, work: Callable[[LearnerGroup], Any]) -> Any:
+        """Do something after the last step; again if the learner failed, from the last checkpoint."""
+        assert self._loop is not None, "training must come first"
+        while True:
+            try:
+                return work(self._cluster.the_learner)
+            except StageFailed as error:
+                if error.role != "learner":
+                    raise
+                self._loop.recover(error)
 
     def _restore(self) -> Restored:
         restored = Checkpoints(self._cluster, self._folder).restore(tag=self._tag)

@@ -105,9 +105,8 @@ class RunLoop:
         self._cluster.start_loops()
         try:
             with keep_leases(self._cluster.queue, self._config.queue.lease_timeout_s / 4):
-                while self.steps_done < self._config.train.num_steps and not self._should_stop():
-                    self._step_or_recover()
-                self._books.settle()
+                while not self._done():
+                    self._or_recover(self._step)
         finally:
             self.train_s = time.monotonic() - began
             # However the run ends, its last step is in the books if that can be done.
@@ -119,15 +118,24 @@ class RunLoop:
             with suppress(PgpoError, ray.exceptions.RayError):
                 self._books.look()
 
-    def _step_or_recover(self) -> None:
+    def _done(self) -> bool:
+        """Whether the last step is done and saved; a learner that dies meanwhile goes back to do it again."""
+        if self.steps_done < self._config.train.num_steps and not self._should_stop():
+            return False
+        return self._or_recover(self.save)
+
+    def _or_recover(self, work: Callable[[], object]) -> bool:
+        """Do something with the learner; return False if it failed, and is back at its last checkpoint."""
         try:
-            self._step()
+            work()
         except StageFailed as error:
             if error.role != "learner":
                 raise
-            self._recover(error)
+            self.recover(error)
+            return False
+        return True
 
-    def _recover(self, error: StageFailed) -> None:
+    def recover(self, error: StageFailed) -> None:
         """Start the ranks again from the last checkpoint, while everybody else goes on."""
         with suppress(PgpoError, ray.exceptions.RayError):
             self._books.settle()

@@ -9,7 +9,8 @@ PROGRAM = """
 import json, os, sys
 import psutil, ray
 from pgpo_async.config import load_config
-from pgpo_async.orchestration.connect import RUN_ID_VARIABLE, connect
+from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
+from pgpo_async.orchestration.connect import connect
 
 overrides = ["ray.object_store_bytes=80000000", "ray.num_cpus=1"]
 connect(load_config("configs/local.yaml", overrides), "reach")

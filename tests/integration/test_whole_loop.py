@@ -16,6 +16,7 @@ import ray
 import torch
 from rich.console import Console
 
+from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.algorithms.off_policy import mismatch_kl
 from pgpo_async.config import load_config
@@ -23,7 +24,7 @@ from pgpo_async.contracts import BucketPayload, Prompt
 from pgpo_async.data.sources import open_source
 from pgpo_async.demo.shapes import shapes_example
 from pgpo_async.metrics.progress import Progress
-from pgpo_async.orchestration.cluster import RUN_ID_VARIABLE, Cluster
+from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.leftovers import processes_of
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
