@@ -82,8 +82,9 @@ class Machines:
         for node in self._frozen:
             for process in _family(node):
                 send(process, signal.SIGKILL)
-        with suppress(AssertionError):
-            self._cluster.shutdown()
+        for node in [*self._nodes, self._cluster.head_node]:
+            with suppress(AssertionError):
+                self._cluster.remove_node(node, allow_graceful=False)
 
 
 def _node_arguments() -> dict[str, Any]:

@@ -173,14 +173,16 @@ class Cluster:
 
     def _wait_until_ready(self) -> None:
         timeout_s = self.config.generator.start_timeout_s
-        rewards = {actor.prepare.remote(): f"reward-{i}" for i, actor in enumerate(self.rewards)}
+        again = {"max_task_retries": -1}
+        rewards = {r.prepare.options(**again).remote(): f"reward-{i}" for i, r in enumerate(self.rewards)}
         for replicas in self.working():
             replicas.start()
+        # From here on: who dies or hangs while all start is seen to as later.
+        self.supervisor.start()
         self._start_learner()
         try:
             while not all(replicas.ready for replicas in self.working()):
-                for replicas in self.working():
-                    replicas.attend(self._say)
+                self.supervisor.raise_failure()
                 time.sleep(START_POLL_S)
         except StageFailed as error:
             raise error.__cause__ if isinstance(error.__cause__, ConfigError) else error from None
@@ -242,6 +244,7 @@ class Cluster:
 
     def start_loops(self) -> None:
         """Let generators and scorers run until `stop`, watched."""
+        self.supervisor.stop()
         for replicas in self.working():
             replicas.run()
         self.supervisor.start()
@@ -260,9 +263,12 @@ class Cluster:
                 return False, None
 
     def _forget(self, name: str) -> None:
-        """Give back what a dead actor held: its leases and slots, its turn to load weights."""
-        calls = [self.queue.release_holder.remote(name), self.store.forget.remote(name)]
-        ray.get(calls, timeout=CALL_TIMEOUT_S)
+        """Have what a dead actor held given back: its leases and slots, its turn to load weights.
+
+        Not waited for: who is to do so may be hung itself, and is found out by the thread that calls this.
+        """
+        self.queue.release_holder.remote(name)
+        self.store.forget.remote(name)
 
     @property
     def num_restarts(self) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
+from ray._private import state
 
 from pgpo_async.config.pipeline import SupervisionConfig
 from pgpo_async.contracts import PgpoError, StageFailed
@@ -58,6 +59,7 @@ class Supervisor:
         self._pings: dict[Any, _Ping] = {}
         self._pids: dict[str, int] = {}
         self._unavailable_s: dict[str, float] = {}
+        self._killed_s: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: PgpoError | None = None
@@ -141,7 +143,10 @@ class Supervisor:
             try:
                 answer = ray.get(ping.call)
             except ray.exceptions.ActorUnavailableError:
-                self._starts_again(name, now_s)
+                if self._starts_again(name, actor, now_s):
+                    return
+                self._say(f"{name} cannot be reached since {self._config.silence_s:.0f} s: it is killed")
+                silent(actor)
                 return
             except ray.exceptions.RayActorError as error:
                 if name in ("queue", "store"):
@@ -155,11 +160,16 @@ class Supervisor:
             silent(actor)
             ping.sent_s, ping.limit_s = now_s, RESTART_TIMEOUT_S
 
-    def _starts_again(self, name: str, now_s: float) -> None:
-        """Give Ray's restart of a process its time."""
-        began_s = self._unavailable_s.setdefault(name, now_s)
-        if now_s - began_s > RESTART_TIMEOUT_S:
-            raise StageFailed(f"{name} does not start again since {now_s - began_s:.0f} s", role=name)
+    def _starts_again(self, name: str, actor: Any, now_s: float) -> bool:
+        """Whether one that cannot be reached is given more time: for a while, or while Ray restarts it."""
+        lost_s = now_s - self._unavailable_s.setdefault(name, now_s)
+        if lost_s > RESTART_TIMEOUT_S:
+            raise StageFailed(f"{name} does not start again since {lost_s:.0f} s", role=name)
+        waited_s = now_s - max(self._unavailable_s[name], self._killed_s.get(name, 0.0))
+        if waited_s <= self._config.silence_s or _is_restarting(actor):
+            return True
+        self._killed_s[name] = now_s
+        return False
 
     def _noted(self, name: str, pid: int) -> None:
         before = self._pids.get(name)
@@ -174,3 +184,12 @@ class Supervisor:
     def _kill(self, actor: Any) -> None:
         # Whoever waits for the ranks hears of it, and starts all of them again.
         ray.kill(actor, no_restart=True)
+
+
+def _is_restarting(actor: Any) -> bool:
+    """Whether Ray says so; its public state needs a dashboard."""
+    try:
+        found = state.actors(actor._actor_id.hex())["State"]
+    except Exception:  # not an interface that is promised: then the longer wait is the limit
+        return True
+    return bool(found != "ALIVE")
