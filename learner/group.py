@@ -82,14 +82,14 @@ class LearnerGroup:
         version = step + self.versions_ahead
         return [([leases[i].ref for i in share], step, version, normalizer) for share in shares]
 
-    def publish(self, version: int) -> dict[str, float]:
+    def publish(self, version: int, *, again: bool = False) -> dict[str, float]:
         """Snapshot the weights as `version`; sending goes on in the background. Returns `publish_blocked_s`
-        and, once a version was sent, `published_share`.
+        and, once a version was sent, `published_share`. `again`: the store has lost it; it is sent whole.
 
         Raises WeightError if an earlier version could not be sent; StageFailed.
         """
         what = f"publication of version {version}"
-        return combined(self._call(what, "publish", self._same(version), WeightError))
+        return combined(self._call(what, "publish", self._same(version, again), WeightError))
 
     def flush(self, timeout_s: float) -> int | None:
         """Wait until the last version is sent; returns it. Raises WaitTimeout, WeightError, StageFailed."""

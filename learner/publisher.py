@@ -27,7 +27,7 @@ class WeightPublisher:
         self._deltas = DeltaPayloads(full_every)
         self._sent_share: float | None = None
         self._changed = threading.Condition()
-        self._waiting: tuple[int, HostWeights] | None = None
+        self._waiting: tuple[int, HostWeights, bool] | None = None
         self._sending: int | None = None
         self._sent: int | None = None
         self._newest: int | None = None
@@ -59,20 +59,22 @@ class WeightPublisher:
             spare, self._spare = self._spare, None
             return spare
 
-    def submit(self, version: int, weights: HostWeights) -> None:
-        """Queue a version, in place of one that still waits.
+    def submit(self, version: int, weights: HostWeights, *, again: bool = False) -> None:
+        """Queue a version, in place of one that still waits. `again`: it was sent, got lost, and goes whole.
 
         Raises WeightError if an earlier version could not be sent, or `version` is not newer than the last.
         """
         with self._changed:
+            if again:
+                self._error = None
             self._raise_error()
             assert not self._closed, "submit after close"
-            if self._newest is not None and version <= self._newest:
+            if self._newest is not None and version <= self._newest - again:
                 raise WeightError(f"version must be above the last submitted, {self._newest}, got {version}")
             self._newest = version
             if self._waiting is not None:
                 self._spare = self._waiting[1]
-            self._waiting = (version, weights)
+            self._waiting = (version, weights, again)
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> None:
@@ -93,7 +95,9 @@ class WeightPublisher:
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
-            version, weights = item
+            version, weights, again = item
+            if again:
+                self._deltas.forget()
             error: BaseException | None = None
             try:
                 with self._spans.span("publish", version=version):
@@ -119,7 +123,7 @@ class WeightPublisher:
         with self._changed:
             self._sent_share = sum(len(payload.data) for payload in payloads) / manifest.num_bytes
 
-    def _next(self) -> tuple[int, HostWeights] | None:
+    def _next(self) -> tuple[int, HostWeights, bool] | None:
         with self._changed:
             # Woken by submit or close; nobody waits for this thread, so it may wait without end.
             self._changed.wait_for(lambda: self._closed or self._waiting is not None)

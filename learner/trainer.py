@@ -96,7 +96,7 @@ class Trainer:
         """See `LearnerEngine.train_step`."""
         return self._started().train_step(work, problem)
 
-    def publish(self, version: int) -> dict[str, float]:
+    def publish(self, version: int, again: bool) -> dict[str, float]:
         """See `LearnerWorker.publish`."""
         engine, publisher = self._started(), self._publisher
         started_s = time.perf_counter()
@@ -106,7 +106,7 @@ class Trainer:
             weights = snapshot(engine, keep=publisher is not None, into=spare)
         self._activity.set("idle")
         if publisher is not None:
-            publisher.submit(version, weights)
+            publisher.submit(version, weights, again=again)
         share = publisher.sent_share if publisher else None
         metrics = {} if share is None else {"published_share": share}
         return {**metrics, "publish_blocked_s": time.perf_counter() - started_s}

@@ -96,15 +96,17 @@ class LearnerWorker:
             self._beside.submit(self._work_of, payloads, step, version, normalizer),
         )
 
-    def publish(self, version: int) -> dict[str, float]:
+    def publish(self, version: int, again: bool = False) -> dict[str, float]:
         """Snapshot the weights and send them on in the background. Collective.
+
+        `again`: this version was sent, and got lost where it was kept; it is sent whole.
 
         Returns `publish_blocked_s` and, on rank 0 once a version was sent, `published_share`: bytes of the
         last one sent by those of its files.
 
         Raises WeightError on rank 0 if an earlier version could not be sent.
         """
-        return self._in_torch_thread(lambda: self._trainer.publish(version))
+        return self._in_torch_thread(lambda: self._trainer.publish(version, again))
 
     def flush(self, timeout_s: float) -> int | None:
         """Wait until the last version is sent; returns it. Raises WaitTimeout, WeightError."""

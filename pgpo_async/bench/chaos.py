@@ -37,6 +37,8 @@ FROZEN_NODE_S = 15.0
 """A frozen node is replaced after so long, when everybody has found out."""
 POLL_S = 0.01
 LOOK_S = 0.2
+PACE_S = 3.0
+"""Longest pause between two blows while the driver is up."""
 STEP_TIMEOUT_S = 300.0
 MAX_FAILURES = 3
 """Runs that ended by themselves, and were resumed as an operator would."""
@@ -54,7 +56,7 @@ def chaos_config(steps: int, address: str | None, folder: Path) -> RunConfig:
     values["generator"] |= {**many, "start_timeout_s": 180.0}
     values["scorer"] |= {**many, "replicas": SCORERS}
     values["learner"] |= {**many, "step_timeout_s": 120.0}
-    values["reward"] |= {"cpus": 1.0}
+    values["reward"] |= {"cpus": 1.0, "function": "pgpo_async.bench.no_reward:no_reward"}
     values["supervision"] |= {
         "silence_s": 10.0, "check_every_s": 0.5, "backoff_s": 0.0, "control_restarts": 10_000
     }  # fmt: skip
@@ -152,7 +154,7 @@ class _Storm:
         self._driver_down_s: float | None = None
         self._replace_s: float | None = None
         self._steps, self._stepped_s = 0, time.monotonic()
-        self._looked_s = time.monotonic()
+        self._looked_s = self._struck_s = time.monotonic()
 
     @property
     def folder(self) -> Path:
@@ -188,7 +190,7 @@ class _Storm:
             self._steps, self._stepped_s = steps, now_s
             if self._driver_down_s is not None:
                 self.log.recover_s["driver"].append(now_s - self._driver_down_s)
-                self._driver_down_s = None
+                self._driver_down_s, self._struck_s = None, now_s
         elif now_s - self._stepped_s > STEP_TIMEOUT_S:
             raise WaitTimeout("a step of the run in chaos", STEP_TIMEOUT_S, self._driver.said())
         if self._replace_s is not None and now_s >= self._replace_s:
@@ -208,11 +210,16 @@ class _Storm:
         return max(self._steps, sum(path.read_bytes().count(b"\n") for path in paths))
 
     def _strike_next(self) -> None:
-        """Strike whoever is due and there; for some a moment is waited (nobody lives, no checkpoint)."""
-        due = [blow for blow in self._blows if blow.after_step <= self._steps]
-        for blow in due:
+        """Strike whoever is due and there; for some a moment is waited (nobody lives, no checkpoint).
+
+        Where the run stands still the next one is due all the same, if not while a driver starts.
+        """
+        late = time.monotonic() - self._struck_s > PACE_S and self._driver_down_s is None and self._steps
+        next_step = self._blows[0].after_step if self._blows and late else 0
+        for blow in [blow for blow in self._blows if blow.after_step <= max(self._steps, next_step)]:
             if self._strike(blow):
                 self._blows.remove(blow)
+                self._struck_s = time.monotonic()
                 return
 
     def _strike(self, blow: Blow) -> bool:
@@ -250,4 +257,4 @@ class _Storm:
         if self.log.num_failures > MAX_FAILURES:
             raise StageFailed(f"the run ended by itself:\n{self._driver.said()}", role="driver")
         self._driver.start()
-        self._wounds = []
+        self._driver_down_s, self._wounds = time.monotonic(), []

@@ -78,13 +78,16 @@ class Machines:
         self._frozen = []
 
     def close(self) -> None:
-        """End all nodes."""
+        """End all nodes, and let nobody on this machine take them for a cluster that runs."""
+        from ray._common.utils import reset_ray_address
+
         for node in self._frozen:
             for process in _family(node):
                 send(process, signal.SIGKILL)
         for node in [*self._nodes, self._cluster.head_node]:
             with suppress(AssertionError):
                 self._cluster.remove_node(node, allow_graceful=False)
+        reset_ray_address()
 
 
 def _node_arguments() -> dict[str, Any]:

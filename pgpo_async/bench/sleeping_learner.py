@@ -78,12 +78,13 @@ class SleepingTrainer:
         self._activity.set("idle")
         return {"loss": 0.0, "grad_norm": 1.0, "num_groups": float(len(groups))}
 
-    def publish(self, version: int) -> dict[str, float]:
+    def publish(self, version: int, again: bool) -> dict[str, float]:
         """Hand a tensor that says its version to the publisher."""
         if self._publisher is not None:
             import torch
 
-            self._publisher.submit(version, {"weight": torch.full((WEIGHT_ELEMENTS,), float(version))})
+            weights = {"weight": torch.full((WEIGHT_ELEMENTS,), float(version))}
+            self._publisher.submit(version, weights, again=again)
         return {"publish_blocked_s": 0.0}
 
     def flush(self, timeout_s: float) -> int | None:

@@ -34,6 +34,7 @@ def connect(config: RunConfig, run_id: str) -> None:
     # Inherited from this process, as the run's id is.
     with _environment({**_ON_LOOPBACK, **os.environ} if loopback else {}), _node_address(loopback):
         ray.init(
+            address="local",  # also where another Ray runs, or one that crashed has left its address
             num_cpus=local_cpus(config, os.cpu_count() or 1),
             object_store_memory=config.ray.object_store_bytes,
             include_dashboard=False,

@@ -109,22 +109,24 @@ class Run:
             figures.accuracy_before = _accuracy(restored.kept.get("accuracy_before"))
         elif config.evaluation.before:
             figures.accuracy_before = self._evaluate(version=0)
-        self._loop = RunLoop(
+        self._loop = loop = RunLoop(
             config, cluster, self._folder, self._progress, lambda: stop.requested, self._tracing, restored
         )
         before = figures.accuracy_before
-        self._loop.kept["accuracy_before"] = None if before is None else asdict(before)
+        loop.kept["accuracy_before"] = None if before is None else asdict(before)
         stop.polite(True)
         inbox = Inbox(self._folder.path, lambda request: answer_request(cluster, request))
         cluster.supervisor.beside = inbox.serve
         try:
-            self._loop.run()
+            loop.run()
         finally:
             self._gather()
         stop.polite(False)
         self._with_learner(lambda learner: learner.flush(FLUSH_TIMEOUT_S))
         if not stop.requested:
-            figures.accuracy_after = self._evaluate(version=self._loop.version)
+            for _ in range(2):
+                self._with_learner(lambda _: loop.handover.check(loop.version))
+            figures.accuracy_after = self._evaluate(version=loop.version)
         self._progress.phase("saving the model")
         self._with_learner(self._export)
         for problem in self._with_learner(lambda learner: learner.finish_uploads(FLUSH_TIMEOUT_S)):

@@ -25,13 +25,14 @@ from typing import Any
 import ray
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import LeaseError, PgpoError, StageFailed, WaitTimeout, WeightError
+from pgpo_async.contracts import LeaseError, PgpoError, StageFailed, WaitTimeout
 from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.batch_ahead import BatchAhead
 from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
+from pgpo_async.orchestration.handover import Handover
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.skipped_steps import SkippedSteps
 from pgpo_async.orchestration.step_books import FinishedStep, StepBooks
@@ -92,6 +93,7 @@ class RunLoop:
         self.learn_busy_s = 0.0
         self.step_durations = Durations()
         self._num_unreadable = 0
+        self.handover = Handover(cluster, folder)
         self._ahead = BatchAhead(cluster, HOLDER, config.train.groups_per_step)
         self._books = StepBooks(config, cluster, folder, progress, tracing)
 
@@ -173,7 +175,7 @@ class RunLoop:
         self.steps_done += 1
         self.version += 1
         with self._spans.span("hand over weights", version=self.version):
-            metrics |= self._publish()
+            metrics |= self.handover.publish(self.version)
         ended = time.monotonic()
         self.learn_busy_s += ended - learning
         self.step_durations.add(ended - learning)
@@ -189,14 +191,6 @@ class RunLoop:
             )
         )
         self._save_if_due()
-
-    def _publish(self) -> dict[str, float]:
-        try:
-            return self._cluster.the_learner.publish(version=self.version)
-        except WeightError as error:
-            # Everybody goes on with the weights they have; the next version is sent whole.
-            self._folder.tell(f"warning: {error}")
-            return {}
 
     def _beside(self, next_step: int) -> None:
         """Do what can be done while the ranks work."""
@@ -237,6 +231,7 @@ class RunLoop:
             waited_s, state = time.monotonic() - began, self._books.look()
             if waited_s > train.batch_timeout_s:
                 raise WaitTimeout(f"a batch of {train.groups_per_step} scored groups", waited_s, state)
+            self.handover.check(self.version)
             self._progress.waiting(
                 f"a batch of {train.groups_per_step} groups since {waited_s:.0f} s; {state}"
             )

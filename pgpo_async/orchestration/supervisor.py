@@ -60,6 +60,7 @@ class Supervisor:
         self._pids: dict[str, int] = {}
         self._unavailable_s: dict[str, float] = {}
         self._killed_s: dict[str, float] = {}
+        self._known: set[Any] = set()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failure: PgpoError | None = None
@@ -125,6 +126,7 @@ class Supervisor:
         for pid in self._ping("store", watched.store, pid_of, self._restart):
             self._noted("store", pid)
         for name, rank in watched.ranks().items():
+            self._known.add(rank)  # its group has started, or there would be none
             list(self._ping(name, rank, lambda rank: rank.status.remote(), self._kill))
         for number, reward in enumerate(watched.rewards):
             ping = lambda reward: reward.ping.options(concurrency_group=SIGNS).remote()  # noqa: E731
@@ -136,7 +138,9 @@ class Supervisor:
         """Yield an actor's answer if there is one; act on its silence."""
         now_s, ping = time.monotonic(), self._pings.get(actor)
         if ping is None:
-            self._pings[actor] = _Ping(ask(actor), now_s, self._config.silence_s)
+            # One that has not answered yet is still being made.
+            limit_s = self._config.silence_s if actor in self._known else RESTART_TIMEOUT_S
+            self._pings[actor] = _Ping(ask(actor), now_s, limit_s)
             return
         if ray.wait([ping.call], timeout=0)[0]:
             del self._pings[actor]
@@ -153,6 +157,7 @@ class Supervisor:
                     raise StageFailed(f"{name} died for good: {plain(error)}", role=name) from error
                 return
             self._unavailable_s.pop(name, None)
+            self._known.add(actor)
             yield answer
             return
         if now_s - ping.sent_s > ping.limit_s:

@@ -79,6 +79,26 @@ def test_a_failed_publication_shows_at_the_next_call_and_the_thread_lives_on():
     publisher.close()
 
 
+def test_a_version_that_got_lost_is_sent_again_whole():
+    sent = []
+    publisher = WeightPublisher(
+        lambda manifest, payloads: sent.append((manifest.version, [p.base for p in payloads])),
+        bucket_bytes=1 << 20,
+        full_every=10,
+    )
+    for version in (1, 2):
+        publisher.submit(version, weights(1))
+        publisher.flush(10)
+    publisher.submit(2, weights(1), again=True)
+    publisher.flush(10)
+    publisher.submit(3, weights(1))
+    publisher.flush(10)
+    assert sent == [(1, [None]), (2, [1]), (2, [None]), (3, [2])]
+    with pytest.raises(WeightError, match="above the last submitted, 3, got 2"):
+        publisher.submit(2, weights(1), again=True)
+    publisher.close()
+
+
 def test_flush_ends_with_what_it_waited_for(store):
     publisher = WeightPublisher(store, bucket_bytes=16)
     publisher.submit(7, weights(1))

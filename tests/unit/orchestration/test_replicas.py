@@ -36,7 +36,13 @@ class Actor:
         return SimpleNamespace(remote=remote)
 
 
+class Died(RuntimeError):
+    """Stands for Ray's word for a process that is gone."""
+
+
 class FakeRay:
+    exceptions = SimpleNamespace(RayActorError=Died)
+
     def wait(self, calls, **_):
         return [call for call in calls if call.outcome is not None], []
 
@@ -80,6 +86,7 @@ def make(monkeypatch):
             said=said,
             attend=lambda: replicas.attend(said.append),
             names=lambda: [actor.name for actor in replicas.actors],
+            died=Died,
         )
 
     return make
@@ -222,3 +229,42 @@ def test_one_that_dies_while_leaving_is_not_replaced(make):
     die(bench, 1)
     assert bench.names() == ["generator-0"]
     assert bench.replicas.num_restarts == 0
+
+
+@pytest.fixture
+def starting(make):
+    """Two that have been asked to start and do not work yet."""
+    bench = make(replicas=2)
+    bench.replicas.stop()
+    bench.replicas.start()
+    return bench
+
+
+def test_one_that_is_killed_while_all_start_is_replaced_and_works_when_the_others_do(starting):
+    starting.made[0].calls["start"].end()
+    starting.made[1].calls["start"].end(starting.died())
+    starting.attend()
+    assert starting.names() == ["generator-0", "generator-1.1"]
+    assert not starting.replicas.ready
+    starting.made[2].calls["start"].end()
+    starting.attend()
+    assert starting.replicas.ready
+    assert "run" not in starting.made[2].calls
+    starting.replicas.run()
+    assert "run" in starting.made[2].calls
+
+
+def test_one_that_cannot_start_for_a_reason_of_its_own_ends_the_start_at_once(starting):
+    starting.made[0].calls["start"].end(RuntimeError("CUDA out of memory"))
+    with pytest.raises(StageFailed, match="generator-0 failed to start: CUDA out of memory"):
+        starting.attend()
+
+
+def test_one_that_still_starts_when_the_others_run_joins_them(starting):
+    starting.made[0].calls["start"].end()
+    starting.attend()
+    starting.replicas.run()
+    assert "run" in starting.made[0].calls
+    starting.made[1].calls["start"].end()
+    starting.attend()
+    assert "run" in starting.made[1].calls
