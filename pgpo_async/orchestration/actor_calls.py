@@ -29,6 +29,14 @@ def place(
     )
 
 
+def was_killed(error: BaseException | None) -> bool:
+    """Whether a call failed since its process was ended from outside, and not by its own constructor."""
+    own = getattr(error, "args", ())
+    return isinstance(error, ray.exceptions.RayActorError) and not any(
+        isinstance(argument, ray.exceptions.RayTaskError) for argument in own
+    )
+
+
 def await_all(pending: dict[Any, str], timeout_s: float, what: str) -> None:
     """Wait for calls, first failure first. Raises StageFailed with the actor's name, or WaitTimeout."""
     deadline = time.monotonic() + timeout_s

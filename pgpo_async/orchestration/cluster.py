@@ -21,7 +21,7 @@ from pgpo_async.contracts import ConfigError, StageFailed
 from pgpo_async.data.sources import train_source
 from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
 from pgpo_async.metrics.spans import Span
-from pgpo_async.orchestration.actor_calls import await_all, place
+from pgpo_async.orchestration.actor_calls import await_all, place, was_killed
 from pgpo_async.orchestration.connect import connect
 from pgpo_async.orchestration.control_actors import make_queue, make_rewards, make_store
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
@@ -195,7 +195,7 @@ class Cluster:
             try:
                 self.learner = start_group(self.config, self._make_rank)
             except StageFailed as error:
-                if not isinstance(error.__cause__, ray.exceptions.RayActorError):
+                if not was_killed(error.__cause__):
                     raise
                 self._count_learner_death(error)
 

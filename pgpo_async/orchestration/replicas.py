@@ -19,6 +19,7 @@ import ray
 from pgpo_async.config.pipeline import LoopRoleConfig, SupervisionConfig
 from pgpo_async.contracts import ConfigError, JournalError, StageFailed
 from pgpo_async.contracts.errors import plain
+from pgpo_async.orchestration.actor_calls import was_killed
 from pgpo_async.orchestration.beats import Beat, silence
 
 Say = Callable[[str], None]
@@ -184,7 +185,7 @@ class Replicas:
             self._places.remove(place)
             say(f"{place.name}, which was leaving, ended: {why}")
             return
-        if not (self._running or (isinstance(error, ray.exceptions.RayActorError) and not place.verdict)):
+        if not (self._running or (was_killed(error) and not place.verdict)):
             # At the beginning only a process that was killed is worth another try.
             raise StageFailed(f"{place.name} failed to start: {why}", role=self._role) from error
         now_s, window_s = time.monotonic(), self._supervision.restart_window_s

@@ -10,7 +10,8 @@ from typing import Any
 import ray
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import StageFailed
+from pgpo_async.contracts import StageFailed, WaitTimeout
+from pgpo_async.learner.payloads import fetch
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S
 from pgpo_async.orchestration.run_folder import RunFolder
 
@@ -58,8 +59,8 @@ class SkippedSteps:
         if self.total > MAX_KEPT:
             return
         try:
-            payloads = ray.get([lease.ref for lease in leases], timeout=CALL_TIMEOUT_S)
-        except ray.exceptions.RayError as error:
+            payloads = fetch([lease.ref for lease in leases], CALL_TIMEOUT_S)
+        except (ray.exceptions.RayError, WaitTimeout) as error:
             self._folder.tell(f"warning: the batch of step {step} could not be kept: {error}")
             return
 

@@ -1,8 +1,16 @@
-"""A learner that sleeps, and once has three steps in a row whose gradient is not finite."""
+"""A learner that sleeps, and once has three steps in a row whose gradient is not finite.
 
+Sent to Ray's actors by value, which do not find this module.
+"""
+
+import sys
 from pathlib import Path
 
+import ray
+
 from pgpo_async.bench.sleeping_learner import SleepingLearner, SleepingTrainer
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 FIRST, NUM_BAD = 3, 3
 

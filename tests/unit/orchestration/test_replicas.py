@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import ActorDiedError
 
 from pgpo_async.config.pipeline import LoopRoleConfig, SupervisionConfig
 from pgpo_async.contracts import ConfigError, StageFailed
@@ -36,13 +37,7 @@ class Actor:
         return SimpleNamespace(remote=remote)
 
 
-class Died(RuntimeError):
-    """Stands for Ray's word for a process that is gone."""
-
-
 class FakeRay:
-    exceptions = SimpleNamespace(RayActorError=Died)
-
     def wait(self, calls, **_):
         return [call for call in calls if call.outcome is not None], []
 
@@ -86,7 +81,7 @@ def make(monkeypatch):
             said=said,
             attend=lambda: replicas.attend(said.append),
             names=lambda: [actor.name for actor in replicas.actors],
-            died=Died,
+            died=ActorDiedError,
         )
 
     return make

@@ -6,7 +6,6 @@ import pytest
 
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import StageFailed
-from pgpo_async.orchestration import skipped_steps
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.skipped_steps import MAX_KEPT, SkippedSteps
 
@@ -15,8 +14,7 @@ BAD, GOOD = {"loss": float("nan"), "skipped_step": 1.0}, {"loss": 0.1, "skipped_
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch):
-    monkeypatch.setattr(skipped_steps.ray, "get", lambda refs, **_: refs)
+def made(tmp_path):
     config = RunConfig.model_validate({"output_dir": str(tmp_path), "train": {"max_skipped_steps": 3}})
     folder = RunFolder(config)
     said = []
