@@ -116,6 +116,8 @@ def bench_chaos(
 
 def _figures(storm: "_Storm", seed: int, wall_s: float, judged: dict[str, Any]) -> dict[str, Any]:
     log = storm.log
+    if storm.num_left:
+        judged["problems"].append(f"all blows are struck ({storm.num_left} are left)")
     recover_s = {
         role: {"median": statistics.median(times), "max": max(times), "num": len(times)}
         for role, times in sorted(log.recover_s.items())
@@ -146,7 +148,6 @@ class _Storm:
         self._machines = machines
         self._blows = list(blows)
         self._num_blows = len(blows)
-        self._num_steps = config.train.num_steps
         self._home = home
         self._say = say
         self._driver = Driver(path, home / "driver.log")
@@ -160,6 +161,11 @@ class _Storm:
     def folder(self) -> Path:
         """The run's; there is one, however often it is resumed."""
         return next(self._home.glob(f"bench-{NAME}-*"))
+
+    @property
+    def num_left(self) -> int:
+        """Blows not struck: the run was over before."""
+        return len(self._blows)
 
     def run(self) -> None:
         """From the start of the driver to its good end."""
@@ -201,8 +207,7 @@ class _Storm:
             if len(others) >= wound.whole:
                 self.log.recover_s[wound.role].append(now_s - wound.began_s)
                 self._wounds.remove(wound)
-        left = len(self._blows)
-        self._say(f"step {self._steps}, {self._num_blows - left} of {self._num_blows} blows")
+        self._say(f"step {self._steps}, {self._num_blows - self.num_left} of {self._num_blows} blows")
 
     def _count_steps(self) -> int:
         """Steps done, those counted that were done again."""

@@ -59,12 +59,12 @@ class Machines:
     def _add(self) -> Any:
         return self._cluster.add_node(num_cpus=NODE_CPUS, **_node_arguments())
 
-    def strike(self, blow: Blow) -> list[psutil.Process]:
+    def strike(self, blow: Blow) -> None:
         """End or freeze a node with all that runs on it; another comes when `replace` is called."""
         node = self._nodes.pop(int(blow.which * len(self._nodes)))
-        struck = [process for process in _family(node) if send(process, blow.signal)]
+        for process in _family(node):
+            send(process, blow.signal)
         self._frozen.append(node)
-        return struck
 
     def replace(self) -> None:
         """Take away what is left of nodes that were struck, and start others."""
