@@ -150,7 +150,7 @@ class _Storm:
         self._num_blows = len(blows)
         self._home = home
         self._say = say
-        self._driver = Driver(path, home / "driver.log")
+        self._driver = Driver.sleeping(path, home / "driver.log")
         self._wounds: list[_Wound] = []
         self._driver_down_s: float | None = None
         self._replace_s: float | None = None

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -115,12 +115,17 @@ def send(process: psutil.Process, number: signal.Signals) -> bool:
 
 
 class Driver:
-    """`sleeping_run` in a process of its own, resumed as often as it is started."""
+    """A run's driver in a process of its own, that may be started again and again."""
 
-    def __init__(self, config: Path, log: Path) -> None:
-        self._command = [sys.executable, "-m", "pgpo_async.bench.sleeping_run", str(config), "auto"]
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command = command
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def sleeping(cls, config: Path, log: Path) -> "Driver":
+        """Of `sleeping_run`, resumed as often as it is started."""
+        return cls([sys.executable, "-m", "pgpo_async.bench.sleeping_run", str(config), "auto"], log)
 
     def start(self) -> None:
         """Start, or resume."""
@@ -152,12 +157,14 @@ class Driver:
 
 def at_work(role: str) -> list[psutil.Process]:
     """The processes of a role that have started and are not frozen, in a fixed order."""
-    return [process for process, title in _titled(CLASSES[role]) if not _BEGINNING.search(title)]
+    name = CLASSES[role]
+    return [process for process, title in titled() if name in title and not _BEGINNING.search(title)]
 
 
-def _titled(name: str) -> Iterable[tuple[psutil.Process, str]]:
+def titled() -> Iterator[tuple[psutil.Process, str]]:
+    """Ray's actor processes that are not frozen, in a fixed order, with their titles: class and method."""
     for process in sorted(psutil.process_iter(["cmdline", "status"]), key=lambda process: process.pid):
         title = " ".join(process.info["cmdline"] or ())
         stopped = process.info["status"] in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
-        if title.startswith("ray::") and name in title and not stopped:
+        if title.startswith("ray::") and not stopped:
             yield process, title.strip()

@@ -184,6 +184,23 @@ def bench_chaos(
         run_and_print(kills=kills, seed=seed, steps=steps, targets=targets, keep=keep, path=json)
 
 
+@bench.command("deaths")
+def bench_deaths(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of the run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Set fields of CONFIG.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """A whole run on its real engines, each role killed once: how soon it is noticed and got over."""
+    from pgpo_async.config import load_config
+
+    with told_in_a_line(json):
+        from pgpo_async.bench.deaths_table import run_and_print
+
+        run_and_print(load_config(config, overrides or ()), path=json)
+
+
 @bench.command("soak")
 def bench_soak(
     groups: Annotated[int, typer.Option(min=640, help="Groups trained in all.")] = 20_000,

@@ -73,7 +73,7 @@ def bench_soak(*, groups: int, say: Say) -> dict[str, Any]:
         write_times(config, TIMES)
         path = home / "config.yaml"
         path.write_text(dump_config(config))
-        driver = Driver(path, home / "driver.log")
+        driver = Driver.sleeping(path, home / "driver.log")
         driver.start()
         began_s, samples = time.monotonic(), _Samples()
         try:

@@ -167,7 +167,10 @@ class Supervisor:
 
     def _starts_again(self, name: str, actor: Any, now_s: float) -> bool:
         """Whether one that cannot be reached is given more time: for a while, or while Ray restarts it."""
-        lost_s = now_s - self._unavailable_s.setdefault(name, now_s)
+        if name not in self._unavailable_s:
+            self._unavailable_s[name] = now_s
+            self._say(f"{name} cannot be reached; Ray starts its process again if it died")
+        lost_s = now_s - self._unavailable_s[name]
         if lost_s > RESTART_TIMEOUT_S:
             raise StageFailed(f"{name} does not start again since {lost_s:.0f} s", role=name)
         waited_s = now_s - max(self._unavailable_s[name], self._killed_s.get(name, 0.0))
