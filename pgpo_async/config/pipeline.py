@@ -16,6 +16,10 @@ class RoleConfig(Section):
     """CPUs each asks Ray for; may be a fraction."""
     gpus: NonNegativeFloat = 0.0
     """GPUs each asks Ray for; may be a fraction (a scorer shares a device), or a whole number."""
+    resources: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """What else each asks Ray for, by the names that a cluster's nodes give it ({generator_node: 1})."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that a node must have for this role: Ray's node labels, and its selectors ('in(a, b)', '!c')."""
 
 
 class LoopRoleConfig(RoleConfig):
@@ -142,6 +146,8 @@ class RayConfig(Section):
 
     address: str | None = None
     """None starts Ray on this machine; `auto` or an address joins a running cluster."""
+    nodes_timeout_s: PositiveFloat = 600.0
+    """Longest wait for a cluster's nodes; an autoscaler is asked for them."""
     num_cpus: PositiveInt | None = None
     """CPUs that a started Ray offers; the roles' sum, at least this machine's, where not given."""
     object_store_bytes: PositiveInt | None = None

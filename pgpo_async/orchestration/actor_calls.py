@@ -24,8 +24,9 @@ def place(
         name=name,
         num_cpus=role.cpus,
         num_gpus=role.gpus,
+        resources=role.resources or None,
         max_concurrency=max_concurrency,
-        **{"max_restarts": 0, "max_task_retries": 0, **options},
+        **{"max_restarts": 0, "max_task_retries": 0, "label_selector": role.labels or None, **options},
     )
 
 

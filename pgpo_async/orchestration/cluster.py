@@ -19,12 +19,14 @@ from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
 from pgpo_async.data.sources import train_source
-from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup, start_group
+from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup
 from pgpo_async.metrics.spans import Span
-from pgpo_async.orchestration.actor_calls import await_all, place, was_killed
+from pgpo_async.orchestration.actor_calls import await_all, place
 from pgpo_async.orchestration.connect import connect
 from pgpo_async.orchestration.control_actors import make_queue, make_rewards, make_store
+from pgpo_async.orchestration.learner_life import LearnerLife
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
+from pgpo_async.orchestration.nodes import wait_for_nodes
 from pgpo_async.orchestration.placement import check_room, plan_placement
 from pgpo_async.orchestration.replicas import Replicas
 from pgpo_async.orchestration.roles import Roles, processes
@@ -54,9 +56,7 @@ class Cluster:
         self.rewards: list[Any] = []
         self.queue: Any = None
         self.store: Any = None
-        self.learner: LearnerGroup | None = None
-        self._learner_deaths: list[float] = []
-        self._num_learners = 0
+        self._learner = LearnerLife(self._make_rank, lambda text: self._say(text))
         self.supervisor = Supervisor(self, config.supervision, lambda text: self._say(text))
         # Of the first run: what all processes carry in their environment.
         self._session_id = run_id
@@ -74,7 +74,7 @@ class Cluster:
         self._staging = NodeStaging(self._session_id)
         connect(config, self._session_id)
         connected()
-        plan_placement(config).check(ray.cluster_resources())
+        wait_for_nodes(plan_placement(config), config.ray, say)
         scorers = "scorers, " if config.uses_scorers else ""
         say(f"starting: replay queue, weight store, rewards, {scorers}learner, generators")
         self._make_control(source)
@@ -179,7 +179,7 @@ class Cluster:
             replicas.start()
         # From here on: who dies or hangs while all start is seen to as later.
         self.supervisor.start()
-        self._start_learner()
+        self._learner.start(self.config)
         try:
             while not all(replicas.ready for replicas in self.working()):
                 self.supervisor.raise_failure()
@@ -189,25 +189,19 @@ class Cluster:
         await_all(rewards, timeout_s, "to start")
         note_segments(self._session_id, RUN_ID_VARIABLE)
 
-    def _start_learner(self) -> None:
-        """Start all ranks; again, within the budget, where one was killed meanwhile."""
-        while self.learner is None:
-            try:
-                self.learner = start_group(self.config, self._make_rank)
-            except StageFailed as error:
-                if not was_killed(error.__cause__):
-                    raise
-                self._count_learner_death(error)
-
-    def _make_rank(self, rank: int, world_size: int) -> Any:
+    def _make_rank(self, rank: int, world_size: int, name: str, **options: Any) -> Any:
         config = self.config
-        # A name of a rank that was killed may be taken a little longer.
-        name = f"learner-{rank}" + (f".{self._num_learners}" if self._num_learners else "")
-        actor = place(self._roles.learner, config.learner, name, ACTOR_OPTIONS["max_concurrency"])
+        most = ACTOR_OPTIONS["max_concurrency"]
+        actor = place(self._roles.learner, config.learner, name, most, **options)
         return actor.remote(config, rank, world_size, self._publish(rank))
 
     def _publish(self, rank: int) -> StorePublish | None:
         return StorePublish(self.store, self.config.weights.load_timeout_s) if rank == 0 else None
+
+    @property
+    def learner(self) -> LearnerGroup | None:
+        """The learner, if it is up."""
+        return self._learner.group
 
     @property
     def the_learner(self) -> LearnerGroup:
@@ -220,23 +214,7 @@ class Cluster:
 
         Raises `error` where they were started too often already, StageFailed if they cannot start.
         """
-        self._count_learner_death(error)
-        self.the_learner.kill()
-        self.learner = None
-        self._start_learner()
-
-    def _count_learner_death(self, error: StageFailed) -> None:
-        now_s, limits = time.monotonic(), self.config.supervision
-        deaths = [death for death in self._learner_deaths if now_s - death <= limits.restart_window_s]
-        if len(deaths) >= self.config.learner.max_restarts:
-            tried = f" after {len(deaths)} restarts" if deaths else ""
-            raise StageFailed(f"{error}{tried}", role="driver") from error
-        self._learner_deaths = [*deaths, now_s]
-        self._num_learners += 1
-        self._say(
-            f"{error}; starting its ranks again (restart {len(deaths) + 1} of at most "
-            f"{self.config.learner.max_restarts})"
-        )
+        self._learner.restart(self.config, error)
 
     def ranks(self) -> dict[str, Any]:
         """Return the learner's ranks by name; none while they start."""
@@ -274,7 +252,7 @@ class Cluster:
     def num_restarts(self) -> int:
         """Processes replaced so far: generators, scorers, learners, queue and store."""
         loops = sum(replicas.num_restarts for replicas in self.working())
-        return loops + self._num_learners + self.supervisor.num_control_restarts
+        return loops + self._learner.num_restarts + self.supervisor.num_control_restarts
 
     def resize(self, role: str, count: int) -> str:
         """Have another number of generators or scorers; says from how many to how many.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pgpo_async.actors.queue_actor import QueueActor
 from pgpo_async.actors.reward import RewardWorker
@@ -52,6 +51,9 @@ def _restarts(config: RunConfig) -> dict[str, int]:
 
 
 def _beside_the_driver() -> dict[str, Any]:
-    """If there is room: they are as long-lived as it is, other nodes may come and go."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return {"num_cpus": CONTROL_CPUS, "max_concurrency": MAX_CONCURRENCY, "scheduling_strategy": here}
+    """They are as long-lived as it is, other nodes may come and go.
+
+    By the label that each of Ray's nodes has: an affinity is not kept where nodes have just come.
+    """
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    return {"num_cpus": CONTROL_CPUS, "max_concurrency": MAX_CONCURRENCY, "label_selector": here}

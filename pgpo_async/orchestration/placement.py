@@ -5,8 +5,8 @@ before the first actor is made, so that a run never waits for a device that does
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.table import Table
 
@@ -20,14 +20,30 @@ CONTROL_CPUS = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NodeOffer:
+    """What a node of Ray's has, used or not: resources by Ray's names (CPU, GPU, others), and its labels."""
+
+    resources: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RolePlan:
     """One role: how many actors, and what each asks for."""
 
     role: str
     replicas: int
-    cpus: float
-    gpus: float
     work: str
+    cpus: float = 0.0
+    gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """What one actor asks for, by Ray's names."""
+        asked = {"GPU": self.gpus, "CPU": self.cpus, **self.resources}
+        return {name: amount for name, amount in asked.items() if amount}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,28 +53,27 @@ class PlacementPlan:
     roles: tuple[RolePlan, ...]
 
     def total(self, resource: str) -> float:
-        """Sum of `cpus` or `gpus` over all actors."""
-        return sum(role.replicas * float(getattr(role, resource)) for role in self.roles)
+        """Sum over all actors of a resource, by Ray's name."""
+        return sum(role.replicas * role.bundle.get(resource, 0.0) for role in self.roles)
 
-    def check(self, available: Mapping[str, float]) -> None:
-        """Raise ConfigError with a line for each resource of which the cluster has too little.
+    def lacking(self, nodes: Sequence[NodeOffer]) -> list[str]:
+        """Return a line for each thing that these nodes have too little of, or none."""
+        return [*self._too_little(nodes), *(line for role in self.roles for line in _misfits(role, nodes))]
 
-        `available` is Ray's `cluster_resources()`: keys `CPU`, `GPU`.
-        """
-        issues = []
-        for resource, key in (("gpus", "GPU"), ("cpus", "CPU")):
-            asked, there = self.total(resource), available.get(key, 0.0)
+    def _too_little(self, nodes: Sequence[NodeOffer]) -> Iterator[str]:
+        for name in dict.fromkeys(name for role in self.roles for name in role.bundle):
+            asked, there = self.total(name), sum(node.resources.get(name, 0.0) for node in nodes)
             if asked > there + 1e-6:
-                users = ", ".join(
-                    f"{r.role} {r.replicas} x {getattr(r, resource):g}"
-                    for r in self.roles
-                    if getattr(r, resource)
+                using = [role for role in self.roles if name in role.bundle]
+                users = ", ".join(f"{role.role} {role.replicas} x {role.bundle[name]:g}" for role in using)
+                yield (
+                    f"{using[0].role}.{_field(name)}: the run asks for {asked:g} {_plural(name)} ({users}), "
+                    f"but there are {there:g}; lower `replicas` or `{_field(name)}` of a role"
                 )
-                issues.append(
-                    f"{users.split()[0]}.{resource}: the run asks for {asked:g} {key}s ({users}), "
-                    f"but there are {there:g}; lower `replicas` or `{resource}` of a role"
-                )
-        if issues:
+
+    def check(self, nodes: Sequence[NodeOffer]) -> None:
+        """Raise ConfigError with what is `lacking`, if anything is."""
+        if issues := self.lacking(nodes):
             raise ConfigError(issues)
 
     def table(self) -> Table:
@@ -67,13 +82,50 @@ class PlacementPlan:
         for name in ("role", "replicas", "CPUs each", "GPUs each", "work"):
             table.add_column(name, justify="left" if name in ("role", "work") else "right")
         for role in self.roles:
-            table.add_row(role.role, str(role.replicas), f"{role.cpus:g}", f"{role.gpus:g}", role.work)
+            where = "".join(f"; {name} {amount:g}" for name, amount in role.resources.items())
+            where += "".join(f"; on {label}={value}" for label, value in role.labels.items())
+            table.add_row(
+                role.role, str(role.replicas), f"{role.cpus:g}", f"{role.gpus:g}", f"{role.work}{where}"
+            )
         table.add_section()
         actors = sum(role.replicas for role in self.roles)
         table.add_row(
-            "all", str(actors), f"{self.total('cpus'):g}", f"{self.total('gpus'):g}", "sums over actors"
+            "all", str(actors), f"{self.total('CPU'):g}", f"{self.total('GPU'):g}", "sums over actors"
         )
         return table
+
+
+def _misfits(role: RolePlan, nodes: Sequence[NodeOffer]) -> Iterator[str]:
+    """Whatever is there in all: an actor has to fit a node that is meant for it."""
+    meant = [node for node in nodes if all(matches(node.labels, *label) for label in role.labels.items())]
+    if role.labels and not meant:
+        wanted = ", ".join(f"{label}={value}" for label, value in role.labels.items())
+        yield f"{role.role}.labels: no node has {wanted}"
+        return
+    for name, amount in role.bundle.items():
+        most = max((node.resources.get(name, 0.0) for node in meant), default=0.0)
+        # Where there is none at all the sum says so.
+        if 0.0 < most < amount - 1e-6:
+            yield (
+                f"{role.role}.{_field(name)}: each asks for {amount:g} {_plural(name)}, no node it may use "
+                f"has more than {most:g}"
+            )
+
+
+def matches(labels: Mapping[str, str], name: str, wanted: str) -> bool:
+    """Whether a node's labels fit one of Ray's selectors: value, !value, in(a, b), !in(a, b)."""
+    positive = wanted.removeprefix("!")
+    listed = positive.removeprefix("in(").removesuffix(")") if positive.startswith("in(") else positive
+    found = labels.get(name) in [value.strip() for value in listed.split(",")]
+    return found != wanted.startswith("!")
+
+
+def _field(resource: str) -> str:
+    return {"CPU": "cpus", "GPU": "gpus"}.get(resource, f"resources.{resource}")
+
+
+def _plural(resource: str) -> str:
+    return f"{resource}s" if resource in ("CPU", "GPU") else resource
 
 
 def plan_placement(config: RunConfig) -> PlacementPlan:
@@ -91,9 +143,8 @@ def plan_placement(config: RunConfig) -> PlacementPlan:
         RolePlan(
             role=name,
             replicas=getattr(config, name).replicas,
-            cpus=getattr(config, name).cpus,
-            gpus=getattr(config, name).gpus,
             work=text,
+            **getattr(config, name).model_dump(include={"cpus", "gpus", "resources", "labels"}),
         )
         for name, text in work.items()
     ]
@@ -101,20 +152,20 @@ def plan_placement(config: RunConfig) -> PlacementPlan:
         "queue": f"replay queue, {config.max_slots} admission slots",
         "store": f"weight versions, {config.weights.keep_versions} kept",
     }
-    roles += [RolePlan(role=n, replicas=1, cpus=CONTROL_CPUS, gpus=0.0, work=w) for n, w in control.items()]
+    roles += [RolePlan(role=n, replicas=1, cpus=CONTROL_CPUS, work=w) for n, w in control.items()]
     return PlacementPlan(roles=tuple(roles))
 
 
 def check_room(role: RoleConfig, num_more: int, available: Mapping[str, float]) -> str | None:
     """Say what a Ray that cannot grow lacks for more actors of a role; None if they fit."""
-    for key, each in (("CPU", role.cpus), ("GPU", role.gpus)):
+    for key, each in (("CPU", role.cpus), ("GPU", role.gpus), *role.resources.items()):
         asked, free = max(0, num_more) * each, available.get(key, 0.0)
         if asked > free + 1e-6:
             counts = " (ray.num_cpus is what Ray counts)" if key == "CPU" else ""
-            return f"{num_more} more ask for {asked:g} {key}s, {free:g} are free{counts}"
+            return f"{num_more} more ask for {asked:g} {_plural(key)}, {free:g} are free{counts}"
     return None
 
 
 def local_cpus(config: RunConfig, machine_cpus: int) -> int:
     """CPUs for a Ray started here: Ray only counts them, so never fewer than the plan asks for."""
-    return config.ray.num_cpus or max(machine_cpus, math.ceil(plan_placement(config).total("cpus")))
+    return config.ray.num_cpus or max(machine_cpus, math.ceil(plan_placement(config).total("CPU")))

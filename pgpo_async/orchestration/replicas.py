@@ -236,7 +236,7 @@ class Replicas:
         place.begin("run")
         self._calls[place.actor.run.remote()] = place
 
-    # By hand, in a running job
+    # By hand, or because nodes go, in a running job
 
     @property
     def count(self) -> int:
@@ -252,6 +252,16 @@ class Replicas:
                 self._start(self._add())
             for place in reversed(staying[count:]):
                 self._leave(place)
+
+    def vacate(self, is_going: Callable[[Any], bool], say: Say) -> None:
+        """Start others in the place of actors whose node is about to go, which end what they are at."""
+        with self._lock:
+            for place in list(self._places):
+                if place.doing in ("start", "ready", "run") and is_going(place.actor):
+                    self._leave(place)
+                    successor = self._add()
+                    self._start(successor)
+                    say(f"the node of {place.name} is about to go: starting {successor.name}, it leaves")
 
     def _leave(self, place: _Place) -> None:
         if place.doing == "run":

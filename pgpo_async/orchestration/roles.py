@@ -20,7 +20,9 @@ class Roles:
 
 def processes(config: RunConfig) -> Any:
     """Return what decides how a run's processes are made, and what they keep from run to run."""
-    learner = config.learner.model_dump(include={"replicas", "cpus", "gpus", "num_threads"})
+    learner = config.learner.model_dump(
+        include={"replicas", "cpus", "gpus", "resources", "labels", "num_threads"}
+    )
     data = config.data.model_dump(
         include={"system_prompt", "instruction", "max_prompt_tokens", "max_image_pixels"}
     )

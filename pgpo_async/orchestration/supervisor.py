@@ -20,6 +20,7 @@ from pgpo_async.contracts import PgpoError, StageFailed
 from pgpo_async.contracts.errors import plain
 from pgpo_async.orchestration.actor_calls import SIGNS
 from pgpo_async.orchestration.beats import Beat
+from pgpo_async.orchestration.nodes import draining_nodes, node_of
 from pgpo_async.orchestration.replicas import Replicas, Say
 
 RESTART_TIMEOUT_S = 300.0
@@ -128,6 +129,9 @@ class Supervisor:
         for name, rank in watched.ranks().items():
             self._known.add(rank)  # its group has started, or there would be none
             list(self._ping(name, rank, lambda rank: rank.status.remote(), self._kill))
+        if going := draining_nodes():
+            for replicas in watched.working():
+                replicas.vacate(lambda actor: node_of(actor) in going, self._say)
         for number, reward in enumerate(watched.rewards):
             ping = lambda reward: reward.ping.options(concurrency_group=SIGNS).remote()  # noqa: E731
             list(self._ping(f"reward-{number}", reward, ping, self._restart))

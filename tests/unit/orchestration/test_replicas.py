@@ -226,6 +226,18 @@ def test_one_that_dies_while_leaving_is_not_replaced(make):
     assert bench.replicas.num_restarts == 0
 
 
+def test_who_is_on_a_node_that_goes_leaves_once_and_another_comes(make):
+    bench = make(replicas=2)
+    going = bench.made[0]
+    for _ in range(3):  # the node is still there at the next looks
+        bench.replicas.vacate(lambda actor: actor is going, bench.said.append)
+    assert "leave" in going.calls
+    assert not going.killed, "it ends what it is at"
+    assert bench.names() == ["generator-0", "generator-1", "generator-2"]
+    assert bench.replicas.count == 2
+    assert bench.said == ["the node of generator-0 is about to go: starting generator-2, it leaves"]
+
+
 @pytest.fixture
 def starting(make):
     """Two that have been asked to start and do not work yet."""
