@@ -15,18 +15,16 @@ import ray
 
 from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.actors.staging import NodeStaging
-from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
-from pgpo_async.data.sources import train_source
-from pgpo_async.learner.group import ACTOR_OPTIONS, LearnerGroup
+from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.spans import Span
-from pgpo_async.orchestration.actor_calls import await_all, place
+from pgpo_async.orchestration.actor_calls import await_all
 from pgpo_async.orchestration.connect import connect
-from pgpo_async.orchestration.control_actors import make_queue, make_rewards, make_store
 from pgpo_async.orchestration.learner_life import LearnerLife
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.nodes import wait_for_nodes
+from pgpo_async.orchestration.pipe import Pipe
 from pgpo_async.orchestration.placement import check_room, plan_placement
 from pgpo_async.orchestration.replicas import Replicas
 from pgpo_async.orchestration.roles import Roles, processes
@@ -46,17 +44,14 @@ class Cluster:
     ) -> None:
         self.config = config
         self.run_id = run_id
-        # Where the queue keeps what must outlive it; without, its death ends the run.
-        self._journal = journal
-        self._roles = roles or Roles()
+        self._pipe = Pipe(config, run_id, roles or Roles(), journal)
         self._say: Callable[[str], None] = lambda _text: None
         self._generators: Replicas | None = None
         # A run that needs no scorers leaves those that are there idle.
         self._scorers: Replicas | None = None
-        self.rewards: list[Any] = []
-        self.queue: Any = None
-        self.store: Any = None
-        self._learner = LearnerLife(self._make_rank, lambda text: self._say(text))
+        self._learner = LearnerLife(
+            lambda *rank, **how: self._pipe.rank(*rank, **how), lambda t: self._say(t)
+        )
         self.supervisor = Supervisor(self, config.supervision, lambda text: self._say(text))
         # Of the first run: what all processes carry in their environment.
         self._session_id = run_id
@@ -69,7 +64,7 @@ class Cluster:
         Raises ConfigError for resources that do not exist, StageFailed for an actor that cannot start.
         """
         config, self._say = self.config, say
-        source = train_source(config)
+        self._pipe.prepare()
         clean_before()
         self._staging = NodeStaging(self._session_id)
         connect(config, self._session_id)
@@ -77,8 +72,10 @@ class Cluster:
         wait_for_nodes(plan_placement(config), config.ray, say)
         scorers = "scorers, " if config.uses_scorers else ""
         say(f"starting: replay queue, weight store, rewards, {scorers}learner, generators")
-        self._make_control(source)
-        self._make_workers()
+        self._pipe.open()
+        if config.uses_scorers:
+            self._scorers = self._replicas("scorer")
+        self._generators = self._replicas("generator")
         self._wait_until_ready()
 
     def can_renew(self, config: RunConfig) -> bool:
@@ -98,60 +95,37 @@ class Cluster:
         All models are the config's own again. Raises as `start`.
         """
         assert self.learner is not None
+        self.supervisor.stop()
         say("starting: a new replay queue and weight store, the actors of the run before")
-        source = train_source(config)
-        for actor in (self.queue, self.store):
-            ray.kill(actor, no_restart=True)
+        pipe = Pipe(config, run_id, self._pipe.roles, journal)
+        pipe.prepare()
+        self._pipe.close()
+        pipe.open(self._pipe.rewards)
         before, self.config, self.run_id, self._say = self.run_id, config, run_id, say
-        self._journal = journal
-        self._make_control(source)
-        pipes = {"queue": self.queue, "store": self.store}
+        self._pipe, ends = pipe, pipe.ends
         pending: dict[Any, str] = {}
         for replicas in self.working():
-            pending |= replicas.named(lambda actor: actor.renew.remote(config, run_id, **pipes))
+            pending |= replicas.named(lambda actor: actor.renew.remote(config, run_id, **ends))
         if config.uses_scorers and self._scorers is None:
-            self._scorers = self._make_scorers()
+            self._scorers = self._replicas("scorer")
             pending |= self._scorers.named(lambda actor: actor.start.remote())
-        self.learner.renew(config, self._publish(rank=0))
+        self.learner.renew(config, self._pipe.publish(rank=0))
         await_all(pending, config.generator.start_timeout_s, "to start again")
         self.learner.publish(version=0)
         self.learner.flush(config.weights.load_timeout_s)
         assert self._generators is not None
         loading = self._generators.named(lambda actor: actor.load_version.remote(0))
         await_all(loading, config.weights.load_timeout_s, "to load the first weights")
+        self.supervisor.start()
         if before != self._session_id:
             NodeStaging(before).remove()
 
-    def _make_control(self, source: Any) -> None:
-        self.queue = make_queue(self.config, self.run_id, source, self._journal)
-        self.store = make_store(self.config, self.run_id)
-
-    def _make_workers(self) -> None:
-        self.rewards = make_rewards(self.config)
-        if self.config.uses_scorers:
-            self._scorers = self._make_scorers()
-        self._generators = self._replicas("generator", self._make_generator)
-
-    # The config, queue and store of the run that goes on when an actor is made: it may replace a dead one.
-
-    def _make_generator(self, name: str) -> Any:
-        actor = place(self._roles.generator, self.config.generator, name, 1000)
-        pipes = {"queue": self.queue, "store": self.store, "rewards": self.rewards}
-        return actor.remote(name, self.config, self.run_id, **pipes)
-
-    def _make_scorer(self, name: str) -> Any:
-        actor = place(self._roles.scorer, self.config.scorer, name, 4)
-        return actor.remote(name, self.config, self.run_id, queue=self.queue, store=self.store)
-
-    def _make_scorers(self) -> Replicas:
-        return self._replicas("scorer", self._make_scorer)
-
-    def _replicas(self, role: str, make: Callable[[str], Any]) -> Replicas:
+    def _replicas(self, role: str) -> Replicas:
         return Replicas(
             role,
             getattr(self.config, role),
             self.config.supervision,
-            make,
+            lambda name: getattr(self._pipe, role)(name),
             forget=self._forget,
             start_timeout_s=self.config.generator.start_timeout_s,
         )
@@ -162,9 +136,40 @@ class Cluster:
         return [replicas for replicas in (self._generators, scorers) if replicas is not None]
 
     @property
+    def queue(self) -> Any:
+        """The replay queue's actor."""
+        return self._pipe.queue
+
+    @property
+    def store(self) -> Any:
+        """The weight store's actor."""
+        return self._pipe.store
+
+    @property
+    def rewards(self) -> list[Any]:
+        """The verifiers."""
+        return self._pipe.rewards
+
+    @property
     def generators(self) -> list[Any]:
         """The generator actors."""
         return self._generators.actors if self._generators is not None else []
+
+    def idle_generators(self) -> list[Any]:
+        """Generators that can be asked while no loop runs; waits while all are being replaced.
+
+        Raises what the supervisor ends the run with.
+        """
+        assert self._generators is not None, "start must come first"
+        while not (idle := list(self._generators.idle.values())):
+            self.supervisor.raise_failure()
+            time.sleep(START_POLL_S)
+        return idle
+
+    def replace_generator(self, actor: Any, error: BaseException) -> None:
+        """Start another in the place of one that died while no loop ran. Raises StageFailed."""
+        assert self._generators is not None, "start must come first"
+        self._generators.found_dead(actor, error, self._say)
 
     @property
     def scorers(self) -> list[Any]:
@@ -188,15 +193,6 @@ class Cluster:
             raise error.__cause__ if isinstance(error.__cause__, ConfigError) else error from None
         await_all(rewards, timeout_s, "to start")
         note_segments(self._session_id, RUN_ID_VARIABLE)
-
-    def _make_rank(self, rank: int, world_size: int, name: str, **options: Any) -> Any:
-        config = self.config
-        most = ACTOR_OPTIONS["max_concurrency"]
-        actor = place(self._roles.learner, config.learner, name, most, **options)
-        return actor.remote(config, rank, world_size, self._publish(rank))
-
-    def _publish(self, rank: int) -> StorePublish | None:
-        return StorePublish(self.store, self.config.weights.load_timeout_s) if rank == 0 else None
 
     @property
     def learner(self) -> LearnerGroup | None:
@@ -287,11 +283,12 @@ class Cluster:
         return spans | self.learner.take_spans()
 
     def stop_loops(self) -> None:
-        """Ask generators and scorers to end, and wait for them a while."""
+        """Ask generators and scorers to end, and wait for them a while. All stay watched."""
         self.supervisor.stop()
         ending = [call for replicas in self.working() for call in replicas.stop()]
         if ending:
             ray.wait(ending, num_returns=len(ending), timeout=STOP_TIMEOUT_S)
+        self.supervisor.start()
 
     def stop(self, *, at_once: bool = False) -> list[str]:
         """Stop everything; return a line for each thing that had to be removed by force."""

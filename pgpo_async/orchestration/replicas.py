@@ -115,6 +115,19 @@ class Replicas:
         with self._lock:
             return all(place.doing == "ready" for place in self._places)
 
+    @property
+    def idle(self) -> dict[str, Any]:
+        """Those that have started and whose loops do not run, by name."""
+        with self._lock:
+            return {place.name: place.actor for place in self._places if place.doing == "ready"}
+
+    def found_dead(self, actor: Any, error: BaseException, say: Say) -> None:
+        """Replace an idle one that failed a call. Raises StageFailed where the role cannot go on."""
+        with self._lock:
+            for place in self._places:
+                if place.actor is actor and place.doing == "ready":
+                    self._died(place, error, say)
+
     def run(self) -> None:
         """Let all work until `stop`, those that still start as soon as they have."""
         with self._lock:
@@ -281,6 +294,8 @@ class Replicas:
             for place in self._places:
                 if place.doing != "rest":
                     place.actor.stop.remote()
+                if place.doing in ("run", "leave"):
+                    place.begin("ready")
             self._calls = {call: place for call, place in self._calls.items() if place.doing == "start"}
             self._running = False
             return calls

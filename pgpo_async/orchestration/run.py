@@ -156,7 +156,7 @@ class Run:
     def _evaluate(self, version: int) -> Accuracy | None:
         if self._config.evaluation.num_prompts:
             self._progress.phase(f"asking {self._config.evaluation.num_prompts} held-out prompts")
-        accuracy = evaluate(self._config, self._cluster.generators, version)
+        accuracy = evaluate(self._config, self._cluster, version)
         if accuracy is not None:
             self._progress.phase(f"held-out accuracy at version {version}: {accuracy}")
         return accuracy

@@ -30,9 +30,20 @@ RESTART_TIMEOUT_S = 300.0
 class Watched(Protocol):
     """What is watched; asked each time, since actors come and go."""
 
-    queue: Any
-    store: Any
-    rewards: list[Any]
+    @property
+    def queue(self) -> Any:
+        """The replay queue."""
+        ...
+
+    @property
+    def store(self) -> Any:
+        """The weight store."""
+        ...
+
+    @property
+    def rewards(self) -> list[Any]:
+        """The verifiers."""
+        ...
 
     def working(self) -> list[Replicas]:
         """Return the roles whose loops run."""
@@ -51,7 +62,7 @@ class _Ping:
 
 
 class Supervisor:
-    """`start` when loops run, `stop` before they are ended. `say` is called from its thread."""
+    """`start` when actors start, `stop` before they are ended. `say` is called from its thread."""
 
     def __init__(self, watched: Watched, config: SupervisionConfig, say: Say) -> None:
         self._watched = watched
@@ -72,7 +83,7 @@ class Supervisor:
     def start(self) -> None:
         """Begin to watch."""
         self._stopping.clear()
-        self._pings, self._unavailable_s, self.failure = {}, {}, None
+        self._pings, self._pids, self._unavailable_s, self.failure = {}, {}, {}, None
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._thread.start()
 
@@ -126,6 +137,10 @@ class Supervisor:
         pid_of = lambda store: store.pid.options(**once).remote()  # noqa: E731
         for pid in self._ping("store", watched.store, pid_of, self._restart):
             self._noted("store", pid)
+        for replicas in watched.working():
+            for name, actor in replicas.idle.items():
+                self._known.add(actor)
+                list(self._ping(name, actor, lambda actor: actor.status.remote(), self._kill))
         for name, rank in watched.ranks().items():
             self._known.add(rank)  # its group has started, or there would be none
             list(self._ping(name, rank, lambda rank: rank.status.remote(), self._kill))

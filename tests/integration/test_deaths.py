@@ -25,6 +25,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import decode
 from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.held_out import evaluate
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.service_times import ServiceTimes
@@ -32,6 +33,7 @@ from pgpo_async.orchestration.tracing import Tracing
 
 TIMES = ServiceTimes(generate_s=0.3, generate_sigma=0.6, score_s=0.05, learn_s=0.25)
 GROUPS = 8
+HELD_OUT = 12
 
 
 def config_in(folder, *, steps, save_every=4):
@@ -71,6 +73,11 @@ class Ran:
             self.loop.run()
             self.stats = ray.get(self.cluster.queue.stats.remote(), timeout=30)
             self.state = ray.get(self.cluster.queue.mark.remote("end"), timeout=30)
+            for actor in self.cluster.generators:
+                os.kill(pid_of(actor), signal.SIGKILL)
+            asked = config.evaluation.model_copy(update={"num_prompts": HELD_OUT})
+            config = config.model_copy(update={"evaluation": asked})
+            self.accuracy = evaluate(config, self.cluster, self.loop.version)
         finally:
             self.left_behind = self.cluster.stop()
         self.records = records_of(self.folder.path)
@@ -91,7 +98,11 @@ class Ran:
             "reward": lambda: cluster.rewards[0],
             "learner": lambda: next(iter(cluster.ranks().values())),
         }[name]()
-        return ray.get(actor.__ray_call__.remote(lambda _: os.getpid()), timeout=30)
+        return pid_of(actor)
+
+
+def pid_of(actor):
+    return ray.get(actor.__ray_call__.remote(lambda _: os.getpid()), timeout=30)
 
 
 BLOWS = (
@@ -135,6 +146,11 @@ def test_who_died_is_told_and_what_followed(ran):
         assert any(name in line for line in ran.said), (name, ran.said)
     assert any("is silent since" in line for line in ran.said)
     assert any("queue works again in another process" in line for line in ran.said)
+
+
+def test_an_evaluation_whose_generators_die_asks_those_that_take_their_places(ran):
+    assert ran.accuracy.num_prompts == HELD_OUT
+    assert ran.accuracy.num_failed == 0
 
 
 def test_steps_that_are_not_finite_are_kept_and_three_in_a_row_go_back_to_the_checkpoint(ran):

@@ -238,6 +238,19 @@ def test_who_is_on_a_node_that_goes_leaves_once_and_another_comes(make):
     assert bench.said == ["the node of generator-0 is about to go: starting generator-2, it leaves"]
 
 
+def test_one_found_dead_while_no_loop_runs_is_replaced_and_rests_like_the_others(make):
+    bench = make(replicas=2)
+    bench.replicas.stop()
+    assert list(bench.replicas.idle) == ["generator-0", "generator-1"]
+    bench.replicas.found_dead(bench.made[0], ActorDiedError(), bench.said.append)
+    assert list(bench.replicas.idle) == ["generator-1"]
+    bench.made[-1].calls["start"].end()
+    bench.attend()
+    assert list(bench.replicas.idle) == ["generator-0.1", "generator-1"]
+    assert "run" not in bench.made[-1].calls
+    assert bench.forgotten == ["generator-0"]
+
+
 @pytest.fixture
 def starting(make):
     """Two that have been asked to start and do not work yet."""
