@@ -120,15 +120,12 @@ def _figures(storm: "_Storm", seed: int, wall_s: float, judged: dict[str, Any]) 
     log = storm.log
     if storm.num_left:
         judged["problems"].append(f"all blows are struck ({storm.num_left} are left)")
-    recover_s = {
-        role: {"median": statistics.median(times), "max": max(times), "num": len(times)}
-        for role, times in sorted(log.recover_s.items())
-    }
     return {
         "kills": sum(log.num_struck.values()),
         "seed": seed,
         **judged,
-        "recover_s": recover_s,
+        "recover_s": {role: statistics.median(times) for role, times in sorted(log.recover_s.items())},
+        "recover_max_s": {role: max(times) for role, times in sorted(log.recover_s.items())},
         "struck": dict(log.num_struck),
         "signals": dict(log.by_signal),
         "ended_by_itself": log.num_failures,

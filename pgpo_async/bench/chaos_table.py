@@ -39,9 +39,8 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
     """A table of the roles, then what holds."""
     drawn = figures_table("struck", "times", "recovered: median", "longest", caption=NOTE)
     for target, count in sorted(figures["struck"].items(), key=lambda item: -item[1]):
-        took = figures["recover_s"].get(target)
-        times = (f"{took['median']:.1f} s", f"{took['max']:.1f} s") if took else ("", "")
-        drawn.add_row(target, str(count), *times)
+        times = [figures[name].get(target) for name in ("recover_s", "recover_max_s")]
+        drawn.add_row(target, str(count), *("" if time is None else f"{time:.1f} s" for time in times))
     yield drawn
     signals = ", ".join(f"{count} {name}" for name, count in sorted(figures["signals"].items()))
     books = ", ".join(f"{count} {name}" for name, count in figures["accounting"].items())
