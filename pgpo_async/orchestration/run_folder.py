@@ -18,6 +18,7 @@ counts, and at the end tells what is missing.
 
 import json
 import logging
+import math
 import os
 import re
 import secrets
@@ -164,7 +165,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`, whole or not at all."""
-        text = json.dumps(summary, indent=2) + "\n"
+        text = json.dumps(_strict(summary), indent=2, allow_nan=False) + "\n"
         self.try_to_write("summary.json", lambda: self._write("summary.json", text))
 
     def close(self) -> None:
@@ -198,7 +199,7 @@ class RunFolder:
 
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         path = self.path / name
-        line = (json.dumps(values) + "\n").encode()
+        line = (json.dumps(_strict(values), allow_nan=False) + "\n").encode()
         size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("ab", buffering=0) as file:
@@ -219,3 +220,14 @@ class RunFolder:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def _strict(value: Any) -> Any:
+    """Numbers that JSON has none for (NaN, infinities) as null: not every reader takes them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value

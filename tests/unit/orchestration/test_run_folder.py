@@ -32,6 +32,16 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
     assert "output_dir=FOLDER" in str(caught.value)
 
 
+def test_numbers_that_json_has_none_for_are_null(tmp_path):
+    folder = RunFolder(config_in(tmp_path))
+    folder.log_step({"step": 1, "learner/loss": float("nan"), "parts": [float("inf"), 0.5]})
+    folder.write_summary({"mismatch_kl": float("nan")})
+    written = [(folder.path / name).read_text() for name in ("metrics.jsonl", "summary.json")]
+    step, summary = (json.loads(text, parse_constant=pytest.fail) for text in written)
+    assert step == {"step": 1, "learner/loss": None, "parts": [None, 0.5]}
+    assert summary == {"mismatch_kl": None}
+
+
 def test_a_summary_replaces_the_one_before_and_steps_append(tmp_path):
     folder = RunFolder(config_in(tmp_path))
     folder.write_summary({"steps": 1})
