@@ -74,7 +74,7 @@ class Replicas:
         self._num_made = 0
         self._places: list[_Place] = []
         self._calls: dict[Any, _Place] = {}
-        self._running = False
+        self._running = self._has_run = False
         self.num_restarts = 0
         for _ in range(config.replicas):
             self._add()
@@ -131,7 +131,7 @@ class Replicas:
     def run(self) -> None:
         """Let all work until `stop`, those that still start as soon as they have."""
         with self._lock:
-            self._running = True
+            self._running = self._has_run = True
             self._calls = {call: place for call, place in self._calls.items() if place.doing == "start"}
             for place in self._places:
                 if place.doing not in ("start", "rest"):
@@ -198,7 +198,7 @@ class Replicas:
             self._places.remove(place)
             say(f"{place.name}, which was leaving, ended: {why}")
             return
-        if not (self._running or (was_killed(error) and not place.verdict)):
+        if not (self._has_run or (was_killed(error) and not place.verdict)):
             # At the beginning only a process that was killed is worth another try.
             raise StageFailed(f"{place.name} failed to start: {why}", role=self._role) from error
         now_s, window_s = time.monotonic(), self._supervision.restart_window_s

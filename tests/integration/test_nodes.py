@@ -135,6 +135,7 @@ def ran(tmp_path_factory):
     values["scorer"] |= {"cpus": 1.0, "labels": {"pool": "scorers"}}
     values["reward"] |= {"cpus": 1.0, "labels": {"pool": "scorers"}}
     values["learner"] |= {"cpus": 1.0, "replicas": 2, "resources": {"learner_slot": 1.0}}
+    values["learner"] |= {"labels": {"pool": "learners"}}
     values["supervision"] |= {"check_every_s": 0.2}
     machines = Machines()
     try:

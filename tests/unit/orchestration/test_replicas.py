@@ -58,7 +58,7 @@ class FakeRay:
 def make(monkeypatch):
     monkeypatch.setattr(module, "ray", FakeRay())
 
-    def make(*, start_timeout_s=600.0, supervision=None, **role):
+    def make(*, running=True, start_timeout_s=600.0, supervision=None, **role):
         made, forgotten, said = [], [], []
 
         def make_actor(name):
@@ -73,7 +73,8 @@ def make(monkeypatch):
             forget=forgotten.append,
             start_timeout_s=start_timeout_s,
         )
-        replicas.run()
+        if running:
+            replicas.run()
         return SimpleNamespace(
             replicas=replicas,
             made=made,
@@ -254,8 +255,7 @@ def test_one_found_dead_while_no_loop_runs_is_replaced_and_rests_like_the_others
 @pytest.fixture
 def starting(make):
     """Two that have been asked to start and do not work yet."""
-    bench = make(replicas=2)
-    bench.replicas.stop()
+    bench = make(running=False, replicas=2)
     bench.replicas.start()
     return bench
 
@@ -278,6 +278,16 @@ def test_one_that_cannot_start_for_a_reason_of_its_own_ends_the_start_at_once(st
     starting.made[0].calls["start"].end(RuntimeError("CUDA out of memory"))
     with pytest.raises(StageFailed, match="generator-0 failed to start: CUDA out of memory"):
         starting.attend()
+
+
+def test_one_that_cannot_start_once_all_have_worked_costs_its_budget_and_not_the_run(make):
+    bench = make(replicas=2, max_restarts=1)
+    die(bench, 0)
+    bench.replicas.stop()
+    bench.made[-1].calls["start"].end(RuntimeError("CUDA out of memory"))
+    bench.attend()
+    assert list(bench.replicas.idle) == ["generator-1"]
+    assert "the run goes on with 1 generators" in bench.said[-1]
 
 
 def test_one_that_still_starts_when_the_others_run_joins_them(starting):
