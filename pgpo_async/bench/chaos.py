@@ -20,11 +20,10 @@ import psutil
 
 from pgpo_async.bench.chaos_plan import DRIVERS, SHARES, Blow, draw_blows
 from pgpo_async.bench.chaos_verdict import verdict
-from pgpo_async.bench.chaos_world import Driver, Machines, at_work, send
+from pgpo_async.bench.chaos_world import Driver, Machines, at_work, count_steps, send
 from pgpo_async.bench.overlap import Load
 from pgpo_async.bench.report import Say
 from pgpo_async.bench.sleeping_times import write_times
-from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import StageFailed, WaitTimeout
 from pgpo_async.orchestration.service_times import ServiceTimes
@@ -141,15 +140,13 @@ class _Storm:
         self, machines: Machines, config: RunConfig, home: Path, blows: tuple[Blow, ...], say: Say
     ) -> None:
         write_times(config, TIMES)
-        path = home / "config.yaml"
-        path.write_text(dump_config(config))
         self.log = _Log()
         self._machines = machines
         self._blows = list(blows)
         self._num_blows = len(blows)
         self._home = home
         self._say = say
-        self._driver = Driver.sleeping(path, home / "driver.log")
+        self._driver = Driver.sleeping(config, home)
         self._wounds: list[_Wound] = []
         self._driver_down_s: float | None = None
         self._replace_s: float | None = None
@@ -168,8 +165,7 @@ class _Storm:
 
     def run(self) -> None:
         """From the start of the driver to its good end."""
-        self._driver.start()
-        try:
+        with self._driver:
             while self._driver.code != 0:
                 self._look()
                 if self._driver.code not in (None, 0):
@@ -177,9 +173,6 @@ class _Storm:
                 else:
                     self._strike_next()
                 time.sleep(POLL_S)
-        finally:
-            if self._driver.code is None:
-                self._driver.kill()
 
     def _look(self) -> None:
         """See who is well again, what is to be replaced, and whether the run still moves."""
@@ -210,8 +203,7 @@ class _Storm:
 
     def _count_steps(self) -> int:
         """Steps done, those counted that were done again."""
-        paths = [path for name in ("metrics", "rolled_back") for path in self._home.glob(f"*/{name}.jsonl")]
-        return max(self._steps, sum(path.read_bytes().count(b"\n") for path in paths))
+        return max(self._steps, count_steps(self._home, "metrics", "rolled_back"))
 
     def _strike_next(self) -> None:
         """Strike whoever is due and there; for some a moment is waited (nobody lives, no checkpoint).

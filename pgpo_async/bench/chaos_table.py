@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pgpo_async.bench.chaos import bench_chaos
-from pgpo_async.bench.report import figures_table, measure_and_print
+from pgpo_async.bench.report import figures_table, measure_and_print, told_books
 from pgpo_async.contracts import ConfigError
 
 NOTE = (
@@ -43,12 +43,11 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
         drawn.add_row(target, str(count), *("" if time is None else f"{time:.1f} s" for time in times))
     yield drawn
     signals = ", ".join(f"{count} {name}" for name, count in sorted(figures["signals"].items()))
-    books = ", ".join(f"{count} {name}" for name, count in figures["accounting"].items())
     yield (
         f"{figures['kills']} blows ({signals}) in {figures['wall_s']:.0f} s, seed {figures['seed']}; longest "
         f"pause between two steps: {figures['longest_pause_s']:.0f} s; ended by itself and was resumed: "
         f"{figures['ended_by_itself']} times\n"
-        f"prompts: {books}; accounted for exactly once: {figures['accounted']}\n"
+        f"prompts: {told_books(figures['accounting'])}; accounted for exactly once: {figures['accounted']}\n"
         f"lag: at most {figures['max_lag_seen']} ({figures['max_lag_allowed']} allowed); steps done again "
         f"after a checkpoint: {figures['rolled_back_steps']}; groups that trained twice otherwise: "
         f"{figures['repeated_groups']}"

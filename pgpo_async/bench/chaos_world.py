@@ -17,6 +17,9 @@ from typing import Any
 import psutil
 
 from pgpo_async.bench.chaos_plan import Blow
+from pgpo_async.config import dump_config
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.contracts import StageFailed
 
 CLASSES = {
     "generator": "SleepingGenerator",
@@ -115,17 +118,40 @@ def send(process: psutil.Process, number: signal.Signals) -> bool:
 
 
 class Driver:
-    """A run's driver in a process of its own, that may be started again and again."""
+    """A run's driver in a process of its own, that may be started again and again.
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self._command = command
-        self._log = log
+    Its config and what it prints are files in `home`; the config's path stands between a module with its
+    arguments and those `after`. As a context it is started, and ended if it still runs.
+    """
+
+    def __init__(self, config: RunConfig, home: Path, *module: str, after: Sequence[str] = ()) -> None:
+        path, self._log = home / "config.yaml", home / "driver.log"
+        path.write_text(dump_config(config))
+        self._command = [sys.executable, "-m", *module, str(path), *after]
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def sleeping(cls, config: Path, log: Path) -> "Driver":
+    def sleeping(cls, config: RunConfig, home: Path) -> "Driver":
         """Of `sleeping_run`, resumed as often as it is started."""
-        return cls([sys.executable, "-m", "pgpo_async.bench.sleeping_run", str(config), "auto"], log)
+        return cls(config, home, "pgpo_async.bench.sleeping_run", after=["auto"])
+
+    @classmethod
+    def launching(cls, config: RunConfig, home: Path) -> "Driver":
+        """Of `pgpo-async launch`."""
+        return cls(config, home, "pgpo_async", "launch")
+
+    def __enter__(self) -> "Driver":
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.code is None:
+            self.kill()
+
+    def require_good_end(self) -> None:
+        """Raise StageFailed if the run has failed."""
+        if self.code != 0:
+            raise StageFailed(f"the run did not end well:\n{self.said(30)}", role="driver")
 
     def start(self) -> None:
         """Start, or resume."""
@@ -153,6 +179,12 @@ class Driver:
     def said(self, lines: int = 12) -> str:
         """The end of what it printed."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def count_steps(runs: Path, *names: str) -> int:
+    """Return the steps told in the run folders below `runs`, in files of these names."""
+    paths = [path for name in names for path in runs.glob(f"*/{name}.jsonl")]
+    return sum(path.read_bytes().count(b"\n") for path in paths)
 
 
 def at_work(role: str) -> list[psutil.Process]:

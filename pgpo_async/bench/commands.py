@@ -14,6 +14,9 @@ bench = typer.Typer(
     rich_markup_mode=None,
 )
 
+_CONFIG = typer.Argument(metavar="CONFIG", help="YAML file of the run.")
+_OVERRIDES = typer.Argument(metavar="[KEY=VALUE]...", help="Set fields of CONFIG.")
+
 
 @bench.command("policy")
 def bench_policy(
@@ -84,10 +87,8 @@ def bench_overlap(
 
 @bench.command("loop")
 def bench_loop(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of the run.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Set fields of CONFIG.")
-    ] = None,
+    config: Annotated[Path, _CONFIG],
+    overrides: Annotated[list[str] | None, _OVERRIDES] = None,
     steps: Annotated[int, typer.Option(min=2, help="Steps measured, after the warm-up.")] = 20,
     peer: Annotated[str, typer.Option(help="trl: compare with TRL's GRPO trainer on the same task.")] = "",
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
@@ -186,10 +187,8 @@ def bench_chaos(
 
 @bench.command("deaths")
 def bench_deaths(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of the run.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Set fields of CONFIG.")
-    ] = None,
+    config: Annotated[Path, _CONFIG],
+    overrides: Annotated[list[str] | None, _OVERRIDES] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """A whole run on its real engines, each role killed once: how soon it is noticed and got over."""

@@ -7,7 +7,6 @@ and what follows is read from the run's events, as a user would. Called by the c
 import json
 import re
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +16,8 @@ from typing import Any
 
 import psutil
 
-from pgpo_async.bench.chaos_world import Driver, send, titled
+from pgpo_async.bench.chaos_world import Driver, count_steps, send, titled
 from pgpo_async.bench.report import Say
-from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import StageFailed, WaitTimeout
 
@@ -57,19 +55,11 @@ def bench_deaths(config: RunConfig, *, say: Say) -> dict[str, Any]:
         home = Path(temporary)
         train = config.train.model_copy(update={"save_every": SAVE_EVERY})
         config = config.model_copy(update={"train": train, "output_dir": str(home / "runs")})
-        path = home / "config.yaml"
-        path.write_text(dump_config(config))
-        driver = Driver([sys.executable, "-m", "pgpo_async", "launch", str(path)], home / "driver.log")
-        driver.start()
-        try:
+        with Driver.launching(config, home) as driver:
             watch = _Watch(home / "runs", driver, say)
             rows = [watch.strike(death) for death in DEATHS]
             watch.until(lambda: driver.code is not None, "the run's end")
-        finally:
-            if driver.code is None:
-                driver.kill()
-        if driver.code != 0:
-            raise StageFailed(f"the run did not end well:\n{driver.said(30)}", role="driver")
+        driver.require_good_end()
         summary = json.loads(next(home.glob("runs/*/summary.json")).read_text())
     names = ("status", "accuracy_before", "accuracy_after", "accounting", "accounting_balanced", "wall_s")
     return {
@@ -124,7 +114,7 @@ class _Watch:
         return found
 
     def _num_steps(self) -> int:
-        return sum(path.read_bytes().count(b"\n") for path in self._runs.glob("*/metrics.jsonl"))
+        return count_steps(self._runs, "metrics")
 
     def _told(self, pattern: str, since_s: float) -> float | None:
         """When the first event of a kind was told."""

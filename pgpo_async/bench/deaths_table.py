@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pgpo_async.bench.deaths import bench_deaths
-from pgpo_async.bench.report import figures_table, measure_and_print
+from pgpo_async.bench.report import figures_table, measure_and_print, told_books
 from pgpo_async.config.schema import RunConfig
 
 NOTE = (
@@ -29,12 +29,15 @@ def show(figures: dict[str, Any]) -> Iterator[str | Table]:
             row["role"], str(row["after_step"]), f"{row['detect_s']:.1f} s", f"{row['recover_s']:.1f} s"
         )
     yield drawn
-    books = ", ".join(f"{count} {name}" for name, count in figures["accounting"].items())
+    # A config may ask no held-out prompts.
+    before, after = (
+        "not asked" if value is None else f"{value:.3f}"
+        for value in (figures["accuracy_before"], figures["accuracy_after"])
+    )
     yield (
         f"{figures['status']}: {figures['steps']} steps on {figures['ranks']} learner ranks in "
-        f"{figures['wall_s']:.0f} s; held-out accuracy {figures['accuracy_before']:.3f} -> "
-        f"{figures['accuracy_after']:.3f}\n"
-        f"prompts: {books}; the books add up: {figures['accounting_balanced']}; lag: at most "
-        f"{figures['lag_max']} ({figures['lag_max_allowed']} allowed); left behind: "
+        f"{figures['wall_s']:.0f} s; held-out accuracy {before} -> {after}\n"
+        f"prompts: {told_books(figures['accounting'])}; the books add up: {figures['accounting_balanced']}\n"
+        f"lag: at most {figures['lag_max']} ({figures['lag_max_allowed']} allowed); left behind: "
         f"{', '.join(figures['left_behind']) or 'nothing'}"
     )

@@ -1,7 +1,7 @@
 """What every benchmark does around its measuring: a line of progress, a table, a file of figures."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,11 @@ def measure_and_print(
         path.write_text(json.dumps(figures, indent=2) + "\n")
     for part in show(figures):
         console.print(part, soft_wrap=isinstance(part, str))
+
+
+def told_books(accounting: Mapping[str, int]) -> str:
+    """Return where a run's prompts are, in a line."""
+    return ", ".join(f"{count} {name}" for name, count in accounting.items())
 
 
 def figures_table(first: str, *headings: str, caption: str | None = None) -> Table:

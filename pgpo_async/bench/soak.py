@@ -17,13 +17,11 @@ from typing import Any
 
 import psutil
 
-from pgpo_async.bench.chaos_world import Driver, at_work
+from pgpo_async.bench.chaos_world import Driver, at_work, count_steps
 from pgpo_async.bench.overlap import Load
 from pgpo_async.bench.report import Say
 from pgpo_async.bench.sleeping_times import write_times
-from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import StageFailed
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 TIMES = ServiceTimes(generate_s=0.2, generate_sigma=0.5, score_s=0.05, learn_s=0.2)
@@ -71,28 +69,16 @@ def bench_soak(*, groups: int, say: Say) -> dict[str, Any]:
         home = Path(temporary)
         config = soak_config(groups, home)
         write_times(config, TIMES)
-        path = home / "config.yaml"
-        path.write_text(dump_config(config))
-        driver = Driver.sleeping(path, home / "driver.log")
-        driver.start()
         began_s, samples = time.monotonic(), _Samples()
-        try:
+        with Driver.sleeping(config, home) as driver:
             while driver.code is None:
-                if (step := _steps(home)) > 0:
+                if (step := count_steps(home, "metrics")) > 0:
                     samples.take(step, psutil.Process(driver.pid))
                 say(f"step {step} of {config.train.num_steps}")
                 time.sleep(SAMPLE_S)
-        finally:
-            if driver.code is None:
-                driver.kill()
-        if driver.code != 0:
-            raise StageFailed(f"the run did not end well:\n{driver.said()}", role="driver")
+        driver.require_good_end()
         summary = json.loads(next(home.glob("*/summary.json")).read_text())
         return _figures(samples, config.train.num_steps, time.monotonic() - began_s, summary)
-
-
-def _steps(home: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in home.glob("*/metrics.jsonl"))
 
 
 def _figures(samples: _Samples, num_steps: int, wall_s: float, summary: dict[str, Any]) -> dict[str, Any]:

@@ -32,17 +32,21 @@ def wait_for_nodes(plan: PlacementPlan, config: RayConfig, say: Callable[[str], 
 
     Raises ConfigError with what is lacking.
     """
-    lacking = plan.lacking(nodes_there())
-    if config.address is None or not lacking:
+    if config.address is None:
         plan.check(nodes_there())
+        return
+    lacking = plan.lacking(nodes_there())
+    if not lacking:
         return
     from ray.autoscaler.sdk import request_resources
 
     began_s = said_s = time.monotonic()
     say(f"waiting for nodes, at most {config.nodes_timeout_s:.0f} s: {'; '.join(lacking)}")
-    bundles = [dict(role.bundle) for role in plan.roles for _ in range(role.replicas) if role.bundle]
-    labels = [dict(role.labels) for role in plan.roles for _ in range(role.replicas) if role.bundle]
-    request_resources(bundles=bundles, bundle_label_selectors=labels)
+    actors = [role for role in plan.roles if role.bundle for _ in range(role.replicas)]
+    request_resources(
+        bundles=[role.bundle for role in actors],
+        bundle_label_selectors=[dict(role.labels) for role in actors],
+    )
     try:
         while lacking := plan.lacking(nodes_there()):
             waited_s = time.monotonic() - began_s

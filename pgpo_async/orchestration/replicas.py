@@ -284,8 +284,7 @@ class Replicas:
         # It holds nothing yet.
         self._calls = {call: other for call, other in self._calls.items() if other is not place}
         self._places.remove(place)
-        if place.doing == "start":
-            ray.kill(place.actor, no_restart=True)
+        ray.kill(place.actor, no_restart=True)
 
     def stop(self) -> list[Any]:
         """Ask all loops to end; return what to wait for."""
