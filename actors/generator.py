@@ -14,14 +14,13 @@ queue: committed, quarantined with its reason, or given back. Made and watched b
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from pgpo_async.actors.answering import answer_all
 from pgpo_async.actors.call_parts import in_parts
-from pgpo_async.actors.concurrency import ConcurrencyLimit
+from pgpo_async.actors.concurrency import ConcurrencyLimit, EngineLoad
 from pgpo_async.actors.engine import RolloutEngine, Sampling
 from pgpo_async.actors.group_maker import GroupMaker
 from pgpo_async.actors.in_flight import InFlight
@@ -43,6 +42,7 @@ from pgpo_async.contracts.errors import plain
 from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.metrics.spans import Span, Spans
+from pgpo_async.metrics.vitals import vitals
 from pgpo_async.policy.model_path import resolve_model_path
 
 POLL_S = 2.0
@@ -82,6 +82,8 @@ class Generator:
         self._progress_s = time.monotonic()
         self._in_flight = InFlight(self._name, queue)
         self._num_prompts = 0
+        self._load = EngineLoad(cache_use=0.0, num_waiting=0, num_preempted=0)
+        self._num_preempted = 0
         start = config.generator.prompts_in_flight
         self._limit = ConcurrencyLimit(
             start, max(start, config.generator.max_prompts_in_flight or config.max_slots)
@@ -174,6 +176,8 @@ class Generator:
     def _adapt(self, num_in_flight: int) -> None:
         now_s = time.monotonic()
         if self._limit.due(now_s) and (load := self._engine.take_load()) is not None:
+            self._load = load
+            self._num_preempted += load.num_preempted
             self._limit.adapt(load, num_in_flight, now_s)
 
     async def _make_group(self, reservation: Reservation) -> None:
@@ -257,7 +261,6 @@ class Generator:
         """Say what this generator does and waits for."""
         return {
             "name": self._name,
-            "pid": os.getpid(),
             "version": self._engine.version,
             "waiting_for": self._waiting_for,
             "busy_s": self._busy.total_s,
@@ -266,8 +269,12 @@ class Generator:
             "num_cancelled": self._in_flight.num_cancelled,
             "prompts_in_flight": len(self._in_flight),
             "prompts_in_flight_limit": self._limit.value,
-            "num_updates": len(self._weights.pauses_s),
+            "num_updates": self._weights.num_loads,
             "update_pauses_s": list(self._weights.pauses_s),
+            "cache_use": self._load.cache_use,
+            "num_waiting": self._load.num_waiting,
+            "num_preempted": self._num_preempted,
+            **vitals(children=True),
         }
 
     async def take_spans(self) -> list[Span]:

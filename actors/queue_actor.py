@@ -36,6 +36,7 @@ from pgpo_async.actors.replay_queue import ReplayQueue
 from pgpo_async.actors.waiting import Changes
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import Accounting, GroupHeader, LeaseError
+from pgpo_async.metrics.vitals import vitals
 
 TICK_S = 1.0
 PREFETCH_DEPTH = 16
@@ -236,6 +237,10 @@ class QueueActor:
     async def stats(self) -> QueueStats:
         """Return a snapshot of the queue."""
         return self._queue.stats()
+
+    async def status(self) -> dict[str, Any]:
+        """Return a snapshot and this process's own figures."""
+        return {"stats": self._queue.stats(), **vitals()}
 
     async def close(self) -> None:
         """End every wait with nothing, from now on; the groups stay readable."""

@@ -17,6 +17,7 @@ from pgpo_async.actors.reward_child import VerifierSpec
 from pgpo_async.actors.reward_process import ProcessDied, RewardProcess
 from pgpo_async.config.pipeline import RewardConfig
 from pgpo_async.contracts import ConfigError, Prompt, RewardError, RewardTimeout, WaitTimeout
+from pgpo_async.metrics.vitals import vitals
 from pgpo_async.rewards.verifier import RewardParts
 
 START_TIMEOUT_S = 120.0
@@ -67,8 +68,10 @@ class RewardWorker:
             raise RewardError(f"{what}: must be {len(texts)}, got {len(scores)}", reason="reward_invalid")
         return [RewardParts(total=float(total), parts=dict(parts)) for total, parts in scores]
 
-    def ping(self) -> None:
-        """Give a sign of life."""
+    def status(self) -> dict[str, Any]:
+        """Say what this verifier does; answered at any time."""
+        doing = "verifying answers" if self._turn.locked() else "groups to verify"
+        return {"waiting_for": doing, **vitals(children=True)}
 
     def close(self) -> None:
         """Kill the child; calls that wait fail. Idempotent."""

@@ -8,7 +8,6 @@ threaded Ray actor: `run` owns the model, `status` and `stop` answer beside it. 
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from pgpo_async.contracts.arrow import warm_up
 from pgpo_async.metrics.busy import BusyClock
 from pgpo_async.metrics.durations import Durations
 from pgpo_async.metrics.spans import Span, Spans
+from pgpo_async.metrics.vitals import vitals
 
 POLL_S = 30.0
 BEAT_S = 2.0
@@ -95,6 +95,7 @@ class Scorer:
                 self._pass_began_s = None
                 self._num_groups += len(taken)
         leases.close()
+        self._waiting_for = "run"
 
     def _beat(self) -> None:
         """Give signs of life until `stop`, also during a long pass."""
@@ -177,13 +178,13 @@ class Scorer:
         """Say what this scorer does and waits for."""
         return {
             "name": self._name,
-            "pid": os.getpid(),
             "version": self._version,
             "waiting_for": self._waiting_for,
             "busy_s": self._busy.total_s,
             "score": self._group_times,
             "num_groups": self._num_groups,
             "num_updates": self._num_updates,
+            **vitals(),
             **(NO_MISMATCH if self._model is None else self._model.mismatch()),
         }
 

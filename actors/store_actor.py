@@ -5,6 +5,7 @@ A thin shell over `weight_store`. Receivers pull, and nobody waits for a receive
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from pgpo_async.actors.queue_types import ObjectStore
 from pgpo_async.actors.ray_store import INLINE_BYTES, RayStore
@@ -13,6 +14,7 @@ from pgpo_async.actors.waiting import Changes
 from pgpo_async.actors.weight_store import WeightStore
 from pgpo_async.config.pipeline import WeightsConfig
 from pgpo_async.contracts import BucketEntry, BucketPayload, BucketRoute, WeightManifest
+from pgpo_async.metrics.vitals import vitals
 
 
 class StoreActor:
@@ -40,6 +42,15 @@ class StoreActor:
     async def pid(self) -> int:
         """Return this process: a sign of life, and whether it is still the same."""
         return os.getpid()
+
+    async def status(self) -> dict[str, Any]:
+        """Say what is held, and who serves what."""
+        return {
+            "latest": self._weights.latest,
+            "num_bytes": self._weights.num_bytes,
+            "served": dict(self._turns.served),
+            **vitals(),
+        }
 
     async def latest(self) -> int | None:
         """Return the newest version, None before the first."""

@@ -7,6 +7,7 @@ leaves a mixture of weights, and one that never ends is no better: they are rais
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from pgpo_async.contracts import WeightError, WeightVersion
 from pgpo_async.metrics.spans import Spans
 
 POLL_S = 2.0
+KEPT_PAUSES = 256
+"""The newest, for the summary's median and for the metrics."""
 
 
 class WeightFollower:
@@ -46,7 +49,8 @@ class WeightFollower:
         self._loading = asyncio.Lock()
         self._loaded = asyncio.Condition()
         self._num_reloads = 0
-        self.pauses_s: list[float] = []
+        self.num_loads = 0
+        self.pauses_s: deque[float] = deque(maxlen=KEPT_PAUSES)
 
     async def follow(self) -> None:
         """Load each newer version in turn, until cancelled. Raises what the engine cannot survive."""
@@ -111,6 +115,7 @@ class WeightFollower:
                 f"loading weight version {staged.version} must end within weights.load_timeout_s, "
                 f"got no end after {timeout_s:.0f} s"
             ) from None
+        self.num_loads += 1
         self.pauses_s.append(pause_s)
         async with self._loaded:
             self._loaded.notify_all()

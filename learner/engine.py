@@ -16,7 +16,6 @@ import torch
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import LeaseError, TrainBatch
-from pgpo_async.learner.activity import Activity
 from pgpo_async.learner.batch_shaping import shape_batch
 from pgpo_async.learner.deepspeed_config import deepspeed_config
 from pgpo_async.learner.distributed import agree, import_deepspeed
@@ -26,6 +25,7 @@ from pgpo_async.learner.passes import MicroBatchPasses, StepMeters, masked_view
 from pgpo_async.learner.schedule import learning_rate
 from pgpo_async.learner.step_metrics import StepSums, means
 from pgpo_async.learner.timer import PhaseTimer
+from pgpo_async.metrics.activity import Activity
 from pgpo_async.policy.inputs import Collator
 from pgpo_async.policy.loading import load_policy, load_processor
 from pgpo_async.policy.model import PolicyModel

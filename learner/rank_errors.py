@@ -34,6 +34,7 @@ def describe(rank: int, answer: Any | None) -> str:
     if answer is None:
         return f"rank {rank} does not answer (stopped, or its node is lost)"
     try:
-        return f"rank {rank} is at: {ray.get(answer, timeout=1.0)['doing']}"
+        status = ray.get(answer, timeout=1.0)
+        return f"rank {rank} is at: {status['doing']} (for {status['for_s']:.1f} s)"
     except ray.exceptions.RayError as error:
         return f"rank {rank} is gone: {type(error).__name__}"

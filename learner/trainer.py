@@ -14,7 +14,6 @@ import torch
 from pgpo_async.config import RunConfig
 from pgpo_async.contracts import Publish, ScoredGroup, TrainBatch
 from pgpo_async.learner import saving
-from pgpo_async.learner.activity import Activity
 from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.distributed import join_ranks, leave_ranks
 from pgpo_async.learner.engine import LearnerEngine
@@ -22,6 +21,7 @@ from pgpo_async.learner.micro_batches import StepWork
 from pgpo_async.learner.publisher import WeightPublisher
 from pgpo_async.learner.uploads import Uploads
 from pgpo_async.learner.weights import snapshot
+from pgpo_async.metrics.activity import Activity
 from pgpo_async.metrics.spans import Spans
 
 

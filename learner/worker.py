@@ -6,7 +6,6 @@ one), its time limits, and the reading of groups beside it. What a message does 
 a step runs. Called by `group` only.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,11 +19,12 @@ from pgpo_async.config import RunConfig
 from pgpo_async.contracts import LeaseError, Publish, WaitTimeout
 from pgpo_async.contracts.arrow import warm_up
 from pgpo_async.learner import checkpoint
-from pgpo_async.learner.activity import Activity
 from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.payloads import fetch, scored
 from pgpo_async.learner.ports import free_port
+from pgpo_async.metrics.activity import Activity
 from pgpo_async.metrics.spans import Span, Spans
+from pgpo_async.metrics.vitals import vitals
 
 Result = TypeVar("Result")
 
@@ -140,7 +140,8 @@ class LearnerWorker:
 
     def status(self) -> dict[str, Any]:
         """Rank, process, what it is doing and since when; answered at any time."""
-        return {"rank": self._rank, "pid": os.getpid(), "doing": self._activity.describe()}
+        doing, for_s = self._activity.now()
+        return {"rank": self._rank, "doing": doing, "for_s": for_s, **vitals()}
 
     def take_spans(self) -> list[Span]:
         """What this rank traced since the last call."""

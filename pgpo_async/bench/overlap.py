@@ -67,6 +67,7 @@ class Load:
                 "max_lag": self.max_lag,
             },
             "evaluation": {"num_prompts": 0},
+            "metrics": {"port": None, "samples_every": 0},
             "ray": {"object_store_bytes": 256 << 20},
         }
         return RunConfig.model_validate(values)

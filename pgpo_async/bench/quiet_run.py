@@ -7,11 +7,10 @@ from typing import Any
 from rich.console import Console
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 
 def run_quietly(
@@ -23,9 +22,13 @@ def run_quietly(
         after(loop.steps_done)
         return False
 
-    progress = Progress(config.train.num_steps, Console(quiet=True))
-    loop = RunLoop(config, cluster, folder, progress, told, Tracing(False, folder.timeline))
-    loop.run()
+    telemetry = Telemetry(config, folder, cluster, Console(quiet=True))
+    loop = RunLoop(config, cluster, folder, telemetry, told)
+    telemetry.start()
+    try:
+        loop.run()
+    finally:
+        telemetry.close()
     assert cluster.learner is not None
     cluster.learner.flush(config.weights.load_timeout_s)
     return [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]

@@ -12,9 +12,9 @@ from pgpo_async.bench.sleeping_times import read_times
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, Publish, ScoredGroup, WeightError, WeightManifest
 from pgpo_async.learner import checkpoint
-from pgpo_async.learner.activity import Activity
 from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.worker import LearnerWorker
+from pgpo_async.metrics.activity import Activity
 from pgpo_async.metrics.spans import Spans
 from pgpo_async.orchestration.service_times import draw_s
 

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from pgpo_async.config import checks
 from pgpo_async.config.base import Section
 from pgpo_async.config.inputs import DataConfig, EvaluationConfig, GenerationConfig, ModelConfig
+from pgpo_async.config.observing import MetricsConfig
 from pgpo_async.config.pipeline import (
     GeneratorConfig,
     QueueConfig,
@@ -45,6 +46,7 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     supervision: SupervisionConfig = SupervisionConfig()
     ray: RayConfig = RayConfig()
+    metrics: MetricsConfig = MetricsConfig()
     trace: bool = False
     """Write what every actor did when into the run folder's timeline.json, for Perfetto or chrome://tracing."""
 

@@ -25,6 +25,12 @@ class StepRecord:
     version: int = 0
     groups: Sequence[str] = ()
     """Ids of the groups trained."""
+    lags: Sequence[int] = ()
+    """Of each of them."""
+    group_rewards: Sequence[float] = ()
+    """Mean reward of each of them."""
+    pipeline: Mapping[str, float] = field(default_factory=dict)
+    """Busy share of each stage in the last half minute (`busy_*`), the queue's groups by state, its bytes."""
 
     @property
     def wait_share(self) -> float:
@@ -33,9 +39,12 @@ class StepRecord:
 
     def as_json(self) -> dict[str, object]:
         """Return one flat object for `metrics.jsonl`."""
-        flat = {key: value for key, value in asdict(self).items() if key not in ("learner", "queue")}
+        flat = {
+            key: value for key, value in asdict(self).items() if key not in ("learner", "queue", "pipeline")
+        }
         flat |= {f"learner/{name}": value for name, value in self.learner.items()}
         flat |= {f"queue/{name}": value for name, value in self.queue.items()}
+        flat |= {f"pipeline/{name}": value for name, value in self.pipeline.items()}
         return flat
 
     def cells(self, num_steps: int) -> dict[str, str]:

@@ -18,7 +18,6 @@ from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
 from pgpo_async.learner.group import LearnerGroup
-from pgpo_async.metrics.spans import Span
 from pgpo_async.orchestration.actor_calls import await_all
 from pgpo_async.orchestration.connect import connect
 from pgpo_async.orchestration.learner_life import LearnerLife
@@ -244,11 +243,21 @@ class Cluster:
         self.queue.release_holder.remote(name)
         self.store.forget.remote(name)
 
-    @property
-    def num_restarts(self) -> int:
-        """Processes replaced so far: generators, scorers, learners, queue and store."""
-        loops = sum(replicas.num_restarts for replicas in self.working())
-        return loops + self._learner.num_restarts + self.supervisor.num_control_restarts
+    def wanted(self) -> dict[str, int]:
+        """How many actors each role should have."""
+        loops = {replicas.role: replicas.count for replicas in self.working()}
+        config = self.config
+        roles = {"learner": config.learner.replicas, "reward": config.reward.replicas, "queue": 1, "store": 1}
+        return loops | roles
+
+    def restarts(self) -> dict[str, int]:
+        """Processes replaced so far, by role; `control` are queue and store."""
+        loops = {replicas.role: replicas.num_restarts for replicas in self.working()}
+        return {
+            **loops,
+            "learner": self._learner.num_restarts,
+            "control": self.supervisor.num_control_restarts,
+        }
 
     def resize(self, role: str, count: int) -> str:
         """Have another number of generators or scorers; says from how many to how many.
@@ -267,20 +276,6 @@ class Cluster:
         said = f"{role}s: {before} -> {count}"
         self._say(said)
         return said
-
-    def statuses(self) -> list[dict[str, Any]]:
-        """Ask every generator and scorer what it does; one that died meanwhile is left out."""
-        calls = [call for replicas in self.working() for call in replicas.ask("status")]
-        ray.wait(calls, num_returns=len(calls), timeout=CALL_TIMEOUT_S)
-        return [status for call in calls if (status := _answer(call)) is not None]
-
-    def take_spans(self) -> dict[str, list[Span]]:
-        """Return what generators, scorers and learner ranks traced since the last call, by their names."""
-        assert self.learner is not None
-        calls = {c: n for r in self.working() for c, n in r.named(lambda a: a.take_spans.remote()).items()}
-        ray.wait(list(calls), num_returns=len(calls), timeout=CALL_TIMEOUT_S)
-        spans = {name: _answer(call) or [] for call, name in calls.items()}
-        return spans | self.learner.take_spans()
 
     def stop_loops(self) -> None:
         """Ask generators and scorers to end, and wait for them a while. All stay watched."""
@@ -313,10 +308,3 @@ class Cluster:
             self.learner.shutdown()
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=STOP_TIMEOUT_S)
-
-
-def _answer(call: Any) -> Any:
-    try:
-        return ray.get(call, timeout=0)
-    except ray.exceptions.RayError:
-        return None

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -51,6 +51,15 @@ class _Place:
         self.doing, self.since_s, self.verdict = doing, time.monotonic(), None
 
 
+class PlaceView(NamedTuple):
+    """Of one place, as others see it. `starts` since `for_s`: it would not answer yet."""
+
+    name: str
+    actor: Any
+    starts: bool
+    for_s: float
+
+
 class Replicas:
     """`make(name)` places an actor with the methods start, run, stop and close."""
 
@@ -64,7 +73,7 @@ class Replicas:
         forget: Callable[[str], None],
         start_timeout_s: float,
     ) -> None:
-        self._role = role
+        self.role = role
         self._config = config
         self._supervision = supervision
         self._make = make
@@ -80,7 +89,7 @@ class Replicas:
             self._add()
 
     def _add(self) -> _Place:
-        name = f"{self._role}-{self._num_made}"
+        name = f"{self.role}-{self._num_made}"
         self._num_made += 1
         place = _Place(name, self._make(name))
         self._places.append(place)
@@ -91,6 +100,15 @@ class Replicas:
         """All, those being started included."""
         with self._lock:
             return [place.actor for place in self._places if place.doing != "rest"]
+
+    def places(self) -> list[PlaceView]:
+        """All, those included that rest until they are started again."""
+        now_s = time.monotonic()
+        with self._lock:
+            return [
+                PlaceView(place.name, place.actor, place.doing in ("start", "rest"), now_s - place.since_s)
+                for place in self._places
+            ]
 
     @property
     def calls(self) -> list[Any]:
@@ -188,7 +206,7 @@ class Replicas:
             place.actor.close.remote()
             say(f"{place.name} has left")
         else:
-            raise StageFailed(f"{place.name} ended by itself", role=self._role)
+            raise StageFailed(f"{place.name} ended by itself", role=self.role)
 
     def _died(self, place: _Place, error: BaseException, say: Say) -> None:
         ray.kill(place.actor, no_restart=True)
@@ -200,7 +218,7 @@ class Replicas:
             return
         if not (self._has_run or (was_killed(error) and not place.verdict)):
             # At the beginning only a process that was killed is worth another try.
-            raise StageFailed(f"{place.name} failed to start: {why}", role=self._role) from error
+            raise StageFailed(f"{place.name} failed to start: {why}", role=self.role) from error
         now_s, window_s = time.monotonic(), self._supervision.restart_window_s
         while place.deaths and now_s - place.deaths[0] > window_s:
             place.deaths.popleft()
@@ -231,11 +249,11 @@ class Replicas:
         left = sum(other.doing != "leave" for other in self._places) - 1
         if isinstance(error, INCURABLE) or left < self._config.min_replicas:
             least = (
-                f"; {left} are left, {self._role}.min_replicas is {self._config.min_replicas}" if left else ""
+                f"; {left} are left, {self.role}.min_replicas is {self._config.min_replicas}" if left else ""
             )
-            raise StageFailed(f"{place.name} failed{tried}: {why}{least}", role=self._role) from error
+            raise StageFailed(f"{place.name} failed{tried}: {why}{least}", role=self.role) from error
         self._places.remove(place)
-        say(f"{place.name} failed{tried}: {why}; the run goes on with {left} {self._role}s")
+        say(f"{place.name} failed{tried}: {why}; the run goes on with {left} {self.role}s")
 
     def _start_again(self, place: _Place) -> None:
         place.actor = self._make(place.name)

@@ -19,20 +19,20 @@ from pgpo_async.contracts import Accounting, PgpoError, StageFailed
 from pgpo_async.evaluation import Accuracy
 from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.durations import summed
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.held_out import evaluate
 from pgpo_async.orchestration.leftovers import clean_up
 from pgpo_async.orchestration.requests import Inbox
 from pgpo_async.orchestration.roles import Roles
+from pgpo_async.orchestration.roll_call import statuses
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.scaling import answer_request
 from pgpo_async.orchestration.service_times import measured_times
 from pgpo_async.orchestration.stop_signal import StopSignal
 from pgpo_async.orchestration.summary import RunSummary
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 FLUSH_TIMEOUT_S = 600.0
 
@@ -70,11 +70,11 @@ class Run:
         self._folder = folder
         self._console = console
         self._tag = tag
-        self._progress = Progress(config.train.num_steps, console)
         self._renewed = cluster is not None
         self._cluster = cluster or Cluster(config, folder.session_id, roles, journal=folder.journal)
         self._keep = keep
-        self._tracing = Tracing(config.trace, folder.timeline)
+        self._telemetry = Telemetry(config, folder, self._cluster, console)
+        self._progress = self._telemetry.progress
         self._figures = _Figures()
         self._loop: RunLoop | None = None
         self._began = time.monotonic()
@@ -85,6 +85,7 @@ class Run:
         status, at_once = "failed", False
         try:
             with StopSignal(self._folder.tell) as stop, self._progress:
+                self._telemetry.start()
                 self._start_and_train(stop)
                 status = "interrupted" if stop.requested else "completed"
         except KeyboardInterrupt:
@@ -108,9 +109,9 @@ class Run:
         if restored is not None:
             figures.accuracy_before = _accuracy(restored.kept.get("accuracy_before"))
         elif config.evaluation.before:
-            figures.accuracy_before = self._evaluate(version=0)
+            figures.accuracy_before = self._evaluate(version=0, when="before")
         self._loop = loop = RunLoop(
-            config, cluster, self._folder, self._progress, lambda: stop.requested, self._tracing, restored
+            config, cluster, self._folder, self._telemetry, lambda: stop.requested, restored
         )
         before = figures.accuracy_before
         loop.kept["accuracy_before"] = None if before is None else asdict(before)
@@ -126,8 +127,9 @@ class Run:
         if not stop.requested:
             for _ in range(2):
                 self._with_learner(lambda _: loop.handover.check(loop.version))
-            figures.accuracy_after = self._evaluate(version=loop.version)
+            figures.accuracy_after = self._evaluate(version=loop.version, when="after")
         self._progress.phase("saving the model")
+        self._telemetry.activity.set("saves the model")
         self._with_learner(self._export)
         for problem in self._with_learner(lambda learner: learner.finish_uploads(FLUSH_TIMEOUT_S)):
             self._folder.tell(f"warning: {problem}")
@@ -153,19 +155,21 @@ class Run:
         self._folder.tell(f"resumed: goes on after step {restored.step}")
         return restored
 
-    def _evaluate(self, version: int) -> Accuracy | None:
+    def _evaluate(self, version: int, when: str) -> Accuracy | None:
+        self._telemetry.activity.set(f"asks held-out prompts at version {version}")
         if self._config.evaluation.num_prompts:
             self._progress.phase(f"asking {self._config.evaluation.num_prompts} held-out prompts")
         accuracy = evaluate(self._config, self._cluster, version)
         if accuracy is not None:
             self._progress.phase(f"held-out accuracy at version {version}: {accuracy}")
+        self._telemetry.evaluated(accuracy, when)
         return accuracy
 
     def _gather(self) -> None:
         try:
             self._figures.stats = ray.get(self._cluster.queue.stats.remote(), timeout=CALL_TIMEOUT_S)
-            self._figures.statuses = self._cluster.statuses()
-            self._tracing.collect(self._cluster)
+            self._figures.statuses = statuses(self._cluster.working())
+            self._telemetry.tracing.collect(self._cluster)
         except (ray.exceptions.RayError, PgpoError) as error:
             self._progress.phase(f"some figures are missing from the summary: {error}")
 
@@ -176,19 +180,19 @@ class Run:
 
     def _finish(self, status: str, *, at_once: bool) -> None:
         self._keep = self._keep and status == "completed"
+        self._telemetry.close()
         left_behind: list[str] = []
         try:
             if not self._keep:
                 left_behind = self._cluster.stop(at_once=at_once)
         except KeyboardInterrupt:
             left_behind = self._cluster.stop(at_once=True)
-        self._tracing.close()
         summary = self._summary(status, tuple(left_behind))
         self._folder.close()
         self._folder.write_summary(summary.as_json())
         if self._loop is not None:
             self._console.print(summary.table())
-        for line in [*self._folder.missing(), *filter(None, [self._tracing.failure])]:
+        for line in [*self._folder.missing(), *filter(None, [self._telemetry.tracing.failure])]:
             self._console.print(f"missing: {line}", soft_wrap=True, markup=False)
         self._console.print(f"{status}: {self._folder.path}", soft_wrap=True)
 
@@ -225,7 +229,7 @@ class Run:
         loop, stats = self._loop, self._figures.stats
         pauses = sorted(pause for status in generators for pause in status["update_pauses_s"])
         measured: dict[str, Any] = {
-            "restarts": self._cluster.num_restarts,
+            "restarts": sum(self._cluster.restarts().values()),
             "skipped_steps": loop.skipped.total if loop else 0,
             "cancelled_in_flight": sum(status["num_cancelled"] for status in generators),
             "update_pause_p50_s": pauses[len(pauses) // 2] if pauses else None,

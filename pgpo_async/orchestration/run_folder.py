@@ -7,6 +7,8 @@ rolled_back.jsonl     its lines of steps that were done again after the last che
 events.jsonl          what happened: deaths, restarts, resumes, warnings
 quarantine.parquet    what could not be used, with reason, error and input (see `quarantine_file`)
 skipped/              the batches of steps that updated nothing (see `skipped_steps`)
+status.json           how it stands, while it goes on (see `status_file`)
+samples/              whole groups of some steps (see `samples`)
 summary.json          written at the end, however the run ended
 journal/              what outlives the replay queue's process
 checkpoints/          the learner's
@@ -34,7 +36,7 @@ from pgpo_async.actors.queue_types import Quarantined
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.orchestration import quarantine_file
+from pgpo_async.orchestration import quarantine_file, status_file
 from pgpo_async.orchestration.quarantine_file import QuarantineFile
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class RunFolder:
         self.resumed = existing is not None
         self.say: Callable[[str], None] = logger.warning
         self._failures: dict[str, int] = {}
+        self.num_warnings = 0
+        self.num_rolled_back = 0
         try:
             self.path.mkdir(parents=True, exist_ok=self.resumed)
             self._lock = FileLock(self.path / LOCK_NAME)
@@ -147,6 +151,7 @@ class RunFolder:
             self._append("rolled_back.jsonl", json.loads(line))
         if len(kept) < len(lines):
             self._write("metrics.jsonl", "".join(f"{line}\n" for line in kept))
+        self.num_rolled_back += len(undone)
         return len(undone)
 
     def tell(self, text: str) -> None:
@@ -156,6 +161,7 @@ class RunFolder:
 
     def log_event(self, text: str) -> None:
         """Append one line to `events.jsonl`: what happened to the run, and when."""
+        self.num_warnings += text.startswith("warning: ")
         event = {"time_s": time.time(), "event": text}
         self.try_to_write("events.jsonl", lambda: self._append("events.jsonl", event))
 
@@ -167,6 +173,16 @@ class RunFolder:
         """Write `summary.json`, whole or not at all."""
         text = json.dumps(_strict(summary), indent=2, allow_nan=False) + "\n"
         self.try_to_write("summary.json", lambda: self._write("summary.json", text))
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Write `status.json`, whole or not at all."""
+        text = json.dumps(_strict(status), allow_nan=False) + "\n"
+        self.try_to_write(status_file.NAME, lambda: self._write(status_file.NAME, text))
+
+    @property
+    def num_failures(self) -> int:
+        """Writes that failed so far."""
+        return sum(self._failures.values())
 
     def close(self) -> None:
         """Leave `quarantine.parquet` whole."""

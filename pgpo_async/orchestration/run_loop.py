@@ -28,7 +28,6 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import LeaseError, PgpoError, StageFailed, WaitTimeout
 from pgpo_async.contracts.errors import plain
 from pgpo_async.metrics.durations import Durations
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.batch_ahead import BatchAhead
 from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
@@ -36,7 +35,7 @@ from pgpo_async.orchestration.handover import Handover
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.skipped_steps import SkippedSteps
 from pgpo_async.orchestration.step_books import FinishedStep, StepBooks
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 HOLDER = "learner"
 POLL_S = 5.0
@@ -70,17 +69,17 @@ class RunLoop:
         config: RunConfig,
         cluster: Cluster,
         folder: RunFolder,
-        progress: Progress,
+        telemetry: Telemetry,
         should_stop: Callable[[], bool],
-        tracing: Tracing,
         start: Restored | None = None,
     ) -> None:
         self._config = config
         self._cluster = cluster
         self._folder = folder
-        self._progress = progress
+        self._telemetry = telemetry
         self._should_stop = should_stop
-        self._spans = tracing.spans
+        self._spans = telemetry.tracing.spans
+        self._activity = telemetry.activity
         self._restored = start
         self.steps_done = start.step if start else 0
         self.version = start.version if start else 0
@@ -95,7 +94,7 @@ class RunLoop:
         self._num_unreadable = 0
         self.handover = Handover(cluster, folder)
         self._ahead = BatchAhead(cluster, HOLDER, config.train.groups_per_step)
-        self._books = StepBooks(config, cluster, folder, progress, tracing)
+        self._books = StepBooks(config, cluster, folder, telemetry)
 
     def run(self) -> None:
         """Run the loop. Raises StageFailed, WaitTimeout; the caller stops the cluster either way."""
@@ -142,7 +141,9 @@ class RunLoop:
         with suppress(PgpoError, ray.exceptions.RayError):
             self._books.settle()
         self._ahead.drop()
+        self._activity.set("starts the learner again")
         self._cluster.restart_learner(error)
+        self._activity.set("loads a checkpoint")
         restored = self._checkpoints.restore(newest_version=self.version)
         self._folder.tell(
             f"the learner goes on after step {restored.step} of {self.steps_done}, "
@@ -153,12 +154,19 @@ class RunLoop:
 
     def _step(self) -> None:
         began = time.monotonic()
+        self._activity.set(f"step {self.steps_done + 1}: waits for a batch")
         with self._spans.span("wait for a batch", step=self.steps_done):
             leases = self._next_batch()
+        with self._telemetry.learning.working():
+            self._learn(leases, began)
+        self._save_if_due()
+
+    def _learn(self, leases: Sequence[Any], began: float) -> None:
         learning = time.monotonic()
         waited_s = learning - began
         self.learner_wait_s += waited_s
         learner = self._cluster.the_learner
+        self._activity.set(f"step {self.steps_done + 1}: waits for the learner to train")
         try:
             with self._spans.span("train", step=self.steps_done):
                 metrics = learner.train_step(
@@ -174,6 +182,7 @@ class RunLoop:
         look = self._cluster.queue.finish_step.remote(ids, HOLDER, self.version)
         self.steps_done += 1
         self.version += 1
+        self._activity.set(f"step {self.steps_done}: waits for the learner's version {self.version}")
         with self._spans.span("hand over weights", version=self.version):
             metrics |= self.handover.publish(self.version)
         ended = time.monotonic()
@@ -190,7 +199,6 @@ class RunLoop:
                 step_s=ended - began,
             )
         )
-        self._save_if_due()
 
     def _beside(self, next_step: int) -> None:
         """Do what can be done while the ranks work."""
@@ -232,7 +240,8 @@ class RunLoop:
             if waited_s > train.batch_timeout_s:
                 raise WaitTimeout(f"a batch of {train.groups_per_step} scored groups", waited_s, state)
             self.handover.check(self.version)
-            self._progress.waiting(
+            self._telemetry.waited_in_vain()
+            self._telemetry.progress.waiting(
                 f"a batch of {train.groups_per_step} groups since {waited_s:.0f} s; {state}"
             )
 
@@ -244,12 +253,14 @@ class RunLoop:
     def save(self) -> None:
         """Write a checkpoint of the steps done so far, whose lines come first: a resumed run writes none."""
         self._books.settle()
+        self._activity.set(f"saves a checkpoint of step {self.steps_done}")
         warnings = self._checkpoints.save(
             step=self.steps_done,
             version=self.version,
             value=self._books.take_accuracy(),
             kept=self.kept,
         )
+        self._telemetry.checkpoint_saved(self.steps_done)
         for warning in warnings:
             self._folder.tell(f"warning: {warning}")
 

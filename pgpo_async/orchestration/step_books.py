@@ -14,14 +14,13 @@ import ray
 
 from pgpo_async.actors.queue_types import QueueLook
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.metrics.step_record import StepRecord
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.intake_guard import IntakeGuard
 from pgpo_async.orchestration.quarantined_inputs import QuarantinedInputs
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_health import RunHealth
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,13 +42,10 @@ class FinishedStep:
 class StepBooks:
     """`note` a step when it ends, `settle` when there is time."""
 
-    def __init__(
-        self, config: RunConfig, cluster: Cluster, folder: RunFolder, progress: Progress, tracing: Tracing
-    ) -> None:
+    def __init__(self, config: RunConfig, cluster: Cluster, folder: RunFolder, telemetry: Telemetry) -> None:
         self._cluster = cluster
         self._folder = folder
-        self._progress = progress
-        self._tracing = tracing
+        self._telemetry = telemetry
         self._health = RunHealth(config)
         self._guard = IntakeGuard(config, cluster, folder)
         self._inputs = QuarantinedInputs(config)
@@ -88,13 +84,15 @@ class StepBooks:
             queue=generated | shares,
             time_s=step.ended_s,
             groups=[lease.group_id for lease in step.leases],
+            lags=lags,
+            group_rewards=[lease.header.mean_reward for lease in step.leases],
+            pipeline=self._telemetry.pipeline_now(),
         )
         self._accuracies.append(record.accuracy)
         self._folder.log_step(record.as_json())
-        self._progress.step(record)
+        self._telemetry.step_done(record, step.leases)
         if warning is not None:
             self._folder.tell(f"warning: {warning}")
-        self._tracing.step_done(step.number, self._cluster)
         self._health.check(look.stats.accounting)
         self._guard.note(step.number, step.learner)
 

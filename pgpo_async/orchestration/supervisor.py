@@ -148,7 +148,7 @@ class Supervisor:
             for replicas in watched.working():
                 replicas.vacate(lambda actor: node_of(actor) in going, self._say)
         for number, reward in enumerate(watched.rewards):
-            ping = lambda reward: reward.ping.options(concurrency_group=SIGNS).remote()  # noqa: E731
+            ping = lambda reward: reward.status.options(concurrency_group=SIGNS).remote()  # noqa: E731
             list(self._ping(f"reward-{number}", reward, ping, self._restart))
 
     def _ping(

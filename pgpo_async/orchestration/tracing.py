@@ -5,6 +5,7 @@ from pathlib import Path
 from pgpo_async.metrics.spans import Spans
 from pgpo_async.metrics.timeline import TimelineWriter
 from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.roll_call import take_spans
 
 COLLECT_EVERY = 20
 """Steps between two collections: each asks every actor."""
@@ -28,7 +29,11 @@ class Tracing:
         """Append what all actors traced since the last time."""
         if self._timeline is None:
             return
-        traced = {"driver": self.spans.take(), **cluster.take_spans()}
+        traced = {
+            "driver": self.spans.take(),
+            **take_spans(cluster.working()),
+            **cluster.the_learner.take_spans(),
+        }
         try:
             for actor, spans in traced.items():
                 self._timeline.add(actor, spans)

@@ -23,13 +23,12 @@ from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import decode
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.held_out import evaluate
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 TIMES = ServiceTimes(generate_s=0.3, generate_sigma=0.6, score_s=0.05, learn_s=0.25)
 GROUPS = 8
@@ -67,9 +66,8 @@ class Ran:
         self.blows = list(blows)
         try:
             self.cluster.start(self.said.append)
-            tracing = Tracing(False, self.folder.timeline)
-            progress = Progress(config.train.num_steps, Console(quiet=True))
-            self.loop = RunLoop(config, self.cluster, self.folder, progress, self._strike, tracing)
+            telemetry = Telemetry(config, self.folder, self.cluster, Console(quiet=True))
+            self.loop = RunLoop(config, self.cluster, self.folder, telemetry, self._strike)
             self.loop.run()
             self.stats = ray.get(self.cluster.queue.stats.remote(), timeout=30)
             self.state = ray.get(self.cluster.queue.mark.remote("end"), timeout=30)

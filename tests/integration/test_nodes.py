@@ -20,13 +20,12 @@ from pgpo_async.bench.overlap import Load
 from pgpo_async.bench.sleeping_stages import SLEEPING
 from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.nodes import node_of
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 TIMES = ServiceTimes(generate_s=0.2, generate_sigma=0.4, score_s=0.02, learn_s=0.1)
 GROUPS, MOST_STEPS = 8, 400
@@ -86,9 +85,8 @@ class Ran:
         cluster = self.cluster = Cluster(config, folder.run_id, SLEEPING, journal=folder.journal)
         try:
             cluster.start(self.hear)
-            progress = Progress(config.train.num_steps, Console(quiet=True))
-            tracing = Tracing(False, folder.timeline)
-            self.loop = RunLoop(config, cluster, folder, progress, self.watch, tracing)
+            telemetry = Telemetry(config, folder, cluster, Console(quiet=True))
+            self.loop = RunLoop(config, cluster, folder, telemetry, self.watch)
             self.loop.run()
             self.stats = ray.get(cluster.queue.stats.remote(), timeout=30)
         finally:

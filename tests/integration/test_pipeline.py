@@ -15,13 +15,13 @@ from rich.console import Console
 from pgpo_async.bench.overlap import Load
 from pgpo_async.bench.sleeping_stages import SLEEPING, SleepingGenerator
 from pgpo_async.bench.sleeping_times import write_times
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.roles import Roles
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.tracing import COLLECT_EVERY, Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
+from pgpo_async.orchestration.tracing import COLLECT_EVERY
 
 # Generation lasts two steps, so each generator has some thirty groups in flight; either alone is enough.
 TIMES = ServiceTimes(generate_s=1.0, generate_sigma=0.6, score_s=0.05, learn_s=0.5, load_s=0.15)
@@ -70,16 +70,15 @@ class Ran:
 
     def __init__(self, config, cluster, run_folder, said, should_stop):
         self.said = said
-        tracing = Tracing(True, run_folder.timeline)
-        restarts = cluster.num_restarts
-        progress = Progress(config.train.num_steps, Console(quiet=True))
-        loop = RunLoop(config, cluster, run_folder, progress, lambda: should_stop(said, loop), tracing)
+        restarts = sum(cluster.restarts().values())
+        telemetry = Telemetry(config, run_folder, cluster, Console(quiet=True))
+        loop = RunLoop(config, cluster, run_folder, telemetry, lambda: should_stop(said, loop))
         loop.run()
         self.stats = ray.get(cluster.queue.stats.remote(), timeout=30)
         self.served = ray.get(cluster.store.served.remote(), timeout=30)
-        self.restarts = cluster.num_restarts - restarts
-        tracing.collect(cluster)
-        tracing.close()
+        self.restarts = sum(cluster.restarts().values()) - restarts
+        telemetry.tracing.collect(cluster)
+        telemetry.tracing.close()
         lines = (run_folder.path / "metrics.jsonl").read_text().splitlines()
         self.records = [json.loads(line) for line in lines]
         self.spans = spans_by_actor(json.loads(run_folder.timeline.read_text()))

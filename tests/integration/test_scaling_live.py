@@ -15,14 +15,13 @@ from pgpo_async.bench.overlap import Load
 from pgpo_async.bench.sleeping_stages import SLEEPING
 from pgpo_async.bench.sleeping_times import write_times
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.requests import Inbox
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.scaling import answer_request, scale_run
 from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 
 # One generator makes ten groups a second, a step of eight takes it 0.8 s; the learner is done in 0.05 s.
 TIMES = ServiceTimes(generate_s=0.4, score_s=0.01, learn_s=0.05)
@@ -44,11 +43,9 @@ class Scaled:
             cluster.supervisor.beside = Inbox(
                 folder.path, lambda request: answer_request(cluster, request)
             ).serve
-            progress = Progress(config.train.num_steps, Console(quiet=True))
+            telemetry = Telemetry(config, folder, cluster, Console(quiet=True))
             self.folder, self.count, self.since = folder, 1, 0
-            self.loop = RunLoop(
-                config, cluster, folder, progress, self.watch, Tracing(False, folder.timeline)
-            )
+            self.loop = RunLoop(config, cluster, folder, telemetry, self.watch)
             self.loop.run()
             self.stats = ray.get(cluster.queue.stats.remote(), timeout=30)
         finally:

@@ -23,12 +23,12 @@ from pgpo_async.config import load_config
 from pgpo_async.contracts import BucketPayload, Prompt
 from pgpo_async.data.sources import open_source
 from pgpo_async.demo.shapes import shapes_example
-from pgpo_async.metrics.progress import Progress
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.leftovers import processes_of
+from pgpo_async.orchestration.roll_call import statuses
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
-from pgpo_async.orchestration.tracing import Tracing
+from pgpo_async.orchestration.telemetry import Telemetry
 from pgpo_async.policy.loading import load_policy
 from pgpo_async.policy.weight_files import write_buckets
 
@@ -115,7 +115,7 @@ class LoopFixture:
         self.cluster = cluster
         self.generator = cluster.generators[0]
         self.scorer = cluster.scorers[0]
-        self.pids = {status["pid"] for status in cluster.statuses()}
+        self.pids = {status["pid"] for status in statuses(cluster.working())}
         self.policy = load_policy(config.model.path, dtype="float32")
         # What a fresh engine answers with the shipped weights, to hold later updates against.
         self.fresh = self.answer(mixed_prompts(12), version=0, temperature=0.0)
@@ -171,9 +171,8 @@ def test_vllm_and_the_scorer_agree_on_every_token_at_lag_0(loop):
 
 def test_a_run_trains_in_flight_within_its_lag_and_accounts_for_every_prompt(loop):
     train = loop.config.train
-    progress = Progress(train.num_steps, Console())
-    tracing = Tracing(True, loop.run_folder.timeline)
-    run = RunLoop(loop.config, loop.cluster, loop.run_folder, progress, lambda: False, tracing)
+    telemetry = Telemetry(loop.config, loop.run_folder, loop.cluster, Console())
+    run = RunLoop(loop.config, loop.cluster, loop.run_folder, telemetry, lambda: False)
     run.run()
     loop.cluster.learner.flush(60.0)
     assert run.steps_done == NUM_STEPS
@@ -184,18 +183,18 @@ def test_a_run_trains_in_flight_within_its_lag_and_accounts_for_every_prompt(loo
     assert sum(stats.lag_histogram.values()) == stats.accounting.trained
     assert 0 < max(stats.lag_histogram) <= train.max_lag
     assert stats.mixed_rollouts_trained > 0, "some rollouts carry two versions"
-    (status,) = (s for s in loop.cluster.statuses() if s["name"] == "generator-0")
+    (status,) = (s for s in statuses(loop.cluster.working()) if s["name"] == "generator-0")
     assert status["num_updates"] >= 5
 
     steps = [json.loads(line) for line in (loop.run_folder.path / "metrics.jsonl").read_text().splitlines()]
     assert [step["step"] for step in steps] == list(range(1, NUM_STEPS + 1))
     assert all(np.isfinite(step["learner/loss"]) and step["learner/grad_norm"] > 0 for step in steps)
     assert all(step["learner/weight_mean"] == pytest.approx(1.0, abs=1e-5) for step in steps), "mass"
-    pids = {s["pid"] for s in loop.cluster.statuses()}
+    pids = {s["pid"] for s in statuses(loop.cluster.working())}
     assert len(pids) == 2, "generator and scorer are processes of their own"
 
-    tracing.collect(loop.cluster)
-    tracing.close()
+    telemetry.tracing.collect(loop.cluster)
+    telemetry.tracing.close()
     events = json.loads(loop.run_folder.timeline.read_text())
     actors = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
     seen = {(actors[e["pid"]], e["name"]) for e in events if e["ph"] == "X"}
@@ -325,15 +324,14 @@ def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop,
 
     again = loop.answer(mixed_prompts(12), version=0, temperature=0.0)
     assert answers(again) == answers(loop.fresh)
-    tracing = Tracing(False, folder.timeline)
-    run = RunLoop(config, cluster, folder, Progress(3, Console()), lambda: False, tracing)
+    run = RunLoop(config, cluster, folder, Telemetry(config, folder, cluster, Console()), lambda: False)
     run.run()
     cluster.learner.flush(60.0)
     assert run.steps_done == 3
     stats = ray.get(cluster.queue.stats.remote(), timeout=30)
     assert stats.accounting.balanced
     assert stats.accounting.trained == 3 * GROUPS_PER_STEP
-    assert {s["pid"] for s in cluster.statuses()} <= loop.pids
+    assert {s["pid"] for s in statuses(cluster.working())} <= loop.pids
     steps = [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
     assert [step["step"] for step in steps] == [1, 2, 3]
     assert all(step["learner/grad_norm"] > 0 and step["learner/grad_variance"] > 0 for step in steps)

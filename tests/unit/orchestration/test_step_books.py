@@ -12,7 +12,7 @@ from pgpo_async.orchestration.quarantine_file import read_quarantine
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.step_books import FinishedStep, StepBooks
 
-LEASE = SimpleNamespace(group_id="g00000001", header=SimpleNamespace(oldest_version=0))
+LEASE = SimpleNamespace(group_id="g00000001", header=SimpleNamespace(oldest_version=0, mean_reward=0.5))
 
 
 def record(index, images_elsewhere=False):
@@ -47,9 +47,8 @@ def books(tmp_path, monkeypatch):
     folder = RunFolder(config)
     answers = []
     queue = SimpleNamespace(look=SimpleNamespace(remote=lambda: answers.pop(0)))
-    quiet = SimpleNamespace(step=lambda _: None, phase=lambda _: None)
-    tracing = SimpleNamespace(step_done=lambda *_: None)
-    made = StepBooks(config, SimpleNamespace(queue=queue), folder, quiet, tracing)
+    quiet = SimpleNamespace(step_done=lambda *_: None, pipeline_now=dict)
+    made = StepBooks(config, SimpleNamespace(queue=queue), folder, quiet)
     return SimpleNamespace(books=made, folder=folder, answers=answers)
 
 

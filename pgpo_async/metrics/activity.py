@@ -1,4 +1,4 @@
-"""What a rank is doing and since when, for whoever asks while it does it. Called by `worker` and `engine`."""
+"""What a process is doing and since when, for whoever asks while it does it: a learner's rank, the driver."""
 
 import threading
 import time
@@ -22,7 +22,12 @@ class Activity:
         with self._lock:
             return self._doing
 
-    def describe(self) -> str:
+    def now(self) -> tuple[str, float]:
         """The text and the seconds since it began."""
         with self._lock:
-            return f"{self._doing} (for {time.monotonic() - self._since_s:.1f} s)"
+            return self._doing, time.monotonic() - self._since_s
+
+    def describe(self) -> str:
+        """Both in a line."""
+        doing, for_s = self.now()
+        return f"{doing} (for {for_s:.1f} s)"

@@ -1,0 +1,149 @@
+"""Other programs that a run can be followed in, imported when asked for: TensorBoard, W&B, MLflow.
+
+Thin: each is given a step's numbers and a table of samples. `sinks` calls them; `metrics.jsonl` needs none.
+"""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pgpo_async.config.observing import MetricsConfig
+from pgpo_async.contracts import ConfigError
+from pgpo_async.metrics.sample_rows import SampleRow
+
+MODULES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+"""Field of `metrics`: the module that it needs."""
+
+
+class Sink(Protocol):
+    """One tracker."""
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        """Take in a step's figures."""
+
+    def samples(self, step: int, rows: Sequence[SampleRow]) -> None:
+        """Take in sampled responses."""
+
+    def close(self) -> None:
+        """Send what is left."""
+
+
+def check_sinks(config: MetricsConfig) -> None:
+    """Raise ConfigError for each tracker that is asked for and not installed."""
+    issues = [
+        f"metrics.{field}: needs the module {module}, which is not installed: pip install {module}"
+        for field, module in MODULES.items()
+        if getattr(config, field) not in (None, False) and importlib.util.find_spec(module) is None
+    ]
+    if issues:
+        raise ConfigError(issues)
+
+
+def make_sinks(config: MetricsConfig, run: str, folder: Path, settings: Mapping[str, Any]) -> dict[str, Sink]:
+    """Open the trackers that are asked for, by name; `settings` is the run's config, without its secrets."""
+    sinks: dict[str, Sink] = {}
+    if config.tensorboard:
+        sinks["tensorboard"] = _TensorBoard(folder / "tensorboard")
+    if config.wandb is not None:
+        sinks["wandb"] = _WandB(config.wandb, run, folder, settings)
+    if config.mlflow is not None:
+        sinks["mlflow"] = _MlFlow(config.mlflow, run, settings)
+    return sinks
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder))
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def samples(self, step: int, rows: Sequence[SampleRow]) -> None:
+        import numpy as np
+
+        for number, (first, texts) in enumerate(_by_group(rows)):
+            name = f"samples/{number}"
+            self._writer.add_text(name, "\n\n".join([_heading(first), *texts]), step)
+            if first.image is not None:
+                self._writer.add_image(name, np.asarray(first.image), step, dataformats="HWC")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _WandB:
+    def __init__(
+        self, options: Mapping[str, Any], run: str, folder: Path, settings: Mapping[str, Any]
+    ) -> None:
+        import wandb
+
+        self._wandb = wandb
+        given = {"name": run, "id": run, "resume": "allow", "dir": str(folder), "config": dict(settings)}
+        self._run: Any = wandb.init(**{**given, **options})
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def samples(self, step: int, rows: Sequence[SampleRow]) -> None:
+        columns = ["group", "question", "reference", "image", "response", "reward", "parts"]
+        table = self._wandb.Table(columns=columns)
+        for row in rows:
+            image = None if row.image is None else self._wandb.Image(row.image)
+            parts = ", ".join(f"{name} {value:g}" for name, value in row.reward_parts.items())
+            table.add_data(row.group_id, row.question, row.reference, image, row.response, row.reward, parts)
+        self._run.log({"samples": table}, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class _MlFlow:
+    def __init__(self, options: Mapping[str, Any], run: str, settings: Mapping[str, Any]) -> None:
+        import mlflow
+
+        self._mlflow = mlflow
+        given = dict(options)
+        if (address := given.pop("tracking_uri", None)) is not None:
+            mlflow.set_tracking_uri(address)
+        if (experiment := given.pop("experiment_name", None)) is not None:
+            mlflow.set_experiment(experiment)
+        mlflow.start_run(**{"run_name": run, **given})
+        mlflow.log_dict(dict(settings), "config.json")
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        self._mlflow.log_metrics(dict(values), step=step)
+
+    def samples(self, step: int, rows: Sequence[SampleRow]) -> None:
+        columns: dict[str, list[Any]] = {
+            "step": [step] * len(rows),
+            "question": [row.question for row in rows],
+            "reference": [row.reference for row in rows],
+            "response": [row.response for row in rows],
+            "reward": [row.reward for row in rows],
+        }
+        self._mlflow.log_table(columns, "samples.json")
+        for number, (first, _) in enumerate(_by_group(rows)):
+            if first.image is not None:
+                self._mlflow.log_image(first.image, f"samples/step-{step:08d}-{number}.png")
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+def _by_group(rows: Sequence[SampleRow]) -> list[tuple[SampleRow, list[str]]]:
+    groups: dict[str, tuple[SampleRow, list[str]]] = {}
+    for row in rows:
+        parts = ", ".join(f"{name} {value:g}" for name, value in row.reward_parts.items())
+        groups.setdefault(row.group_id, (row, []))[1].append(
+            f"    {row.reward:.3f} ({parts}): {row.response}"
+        )
+    return list(groups.values())
+
+
+def _heading(row: SampleRow) -> str:
+    return f"{row.question}\n\nreference: {row.reference}"
