@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL.Image import Image
 from pgpo_async.actors.concurrency import EngineLoad
 from pgpo_async.config.pipeline import GeneratorConfig
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import PromptError, Rollout, VersionSpan, WeightError
+from pgpo_async.contracts import ConfigError, PromptError, Rollout, VersionSpan, WeightError
 from pgpo_async.contracts.rollouts import Int32Array
 
 # Sampling one of these makes the next forward look for image features that do not exist.
@@ -74,7 +75,10 @@ class RolloutEngine:
         args = AsyncEngineArgs(
             **self._engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
         )
-        self._llm = AsyncLLM.from_engine_args(args, stat_loggers=[self._meter])
+        loggers: list[Any] = [self._meter]
+        if self._config.metrics.engine:
+            loggers.append(_ray_logger())
+        self._llm = AsyncLLM.from_engine_args(args, stat_loggers=loggers)
         tokenizer = self._tokenizer = self._llm.get_tokenizer()
         self._placeholder_ids = {
             tokenizer.convert_tokens_to_ids(token): -100.0
@@ -237,6 +241,18 @@ def _init_request() -> Any:
     from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
     return WeightTransferInitRequest(init_info={})
+
+
+def _ray_logger() -> Any:
+    """vLLM's logger that writes Ray metrics. Raises ConfigError where it cannot."""
+    from vllm.v1.metrics import ray_wrappers
+
+    if ray_wrappers.ray_metrics is None:
+        raise ConfigError(
+            "metrics.engine: vLLM's Ray logger imports ray.serve, whose dependencies are not installed: "
+            f"pip install 'ray[serve]=={version('ray')}'"
+        )
+    return ray_wrappers.RayPrometheusStatLogger
 
 
 def _set_environment(config: GeneratorConfig) -> None:

@@ -19,6 +19,7 @@ import typer
 
 from pgpo_async import __version__
 from pgpo_async.bench.commands import bench
+from pgpo_async.orchestration.status_command import status
 from pgpo_async.told import told_in_a_line
 
 # Plain help and plain tracebacks: rich would take longer to import than the rest of this module.
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench)
+app.command()(status)
 
 _CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
 _OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")

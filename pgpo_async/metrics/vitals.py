@@ -4,6 +4,7 @@ Called by every actor's `status`. A machine without NVML (nvidia-ml-py) has no f
 """
 
 import os
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -17,8 +18,8 @@ _children: tuple[float, list[psutil.Process]] = (-CHILDREN_S, [])
 
 
 def vitals(*, children: bool = False) -> dict[str, Any]:
-    """`pid`, `rss_bytes` (with `children`: theirs, too), and of each GPU (index or UUID) `gpus`: bytes used,
-    bytes in all, share of the last moments in which it worked.
+    """`host`, `pid`, `rss_bytes` (with `children`: theirs, too), and `gpus`: of each (index or UUID) the bytes
+    used, the bytes in all, and the share of the last moments in which it worked.
     """
     own = psutil.Process()
     processes = [own, *(_children_of(own) if children else [])]
@@ -26,7 +27,7 @@ def vitals(*, children: bool = False) -> dict[str, Any]:
     for process in processes:
         with suppress(psutil.Error):
             rss_bytes += process.memory_info().rss
-    return {"pid": own.pid, "rss_bytes": rss_bytes, "gpus": _gpus()}
+    return {"host": socket.gethostname(), "pid": own.pid, "rss_bytes": rss_bytes, "gpus": _gpus()}
 
 
 def _children_of(own: psutil.Process) -> list[psutil.Process]:

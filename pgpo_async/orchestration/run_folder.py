@@ -36,24 +36,12 @@ from pgpo_async.actors.queue_types import Quarantined
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.orchestration import quarantine_file, status_file
+from pgpo_async.orchestration import quarantine_file
 from pgpo_async.orchestration.quarantine_file import QuarantineFile
+from pgpo_async.orchestration.run_lock import LOCK_NAME
+from pgpo_async.orchestration.status_reader import STATUS_NAME
 
 logger = logging.getLogger(__name__)
-
-LOCK_NAME = ".lock"
-"""Locked as long as the run's driver lives."""
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a driver that lives has this run."""
-    if not (folder / LOCK_NAME).exists():
-        return False
-    lock = FileLock(folder / LOCK_NAME)
-    try:
-        return not lock.try_lock(shared=False)
-    finally:
-        lock.close()
 
 
 class RunFolder:
@@ -177,7 +165,7 @@ class RunFolder:
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write `status.json`, whole or not at all."""
         text = json.dumps(_strict(status), allow_nan=False) + "\n"
-        self.try_to_write(status_file.NAME, lambda: self._write(status_file.NAME, text))
+        self.try_to_write(STATUS_NAME, lambda: self._write(STATUS_NAME, text))
 
     @property
     def num_failures(self) -> int:

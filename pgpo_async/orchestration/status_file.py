@@ -12,8 +12,6 @@ from typing import Any
 
 from pgpo_async.orchestration.observation import Observation, doing_of, state_of
 
-NAME = "status.json"
-
 
 def as_json(
     seen: Observation,
@@ -58,6 +56,7 @@ def _actor(seen: Observation, number: int) -> dict[str, Any]:
         "doing": doing_of(reading),
         "silent_for_s": reading.silent_s,
         "version": answer.get("version", answer.get("latest")),
+        "host": answer.get("host"),
         "pid": answer.get("pid"),
         "rss_bytes": answer.get("rss_bytes"),
         "num_updates": answer.get("num_updates"),
