@@ -85,6 +85,21 @@ def bench_overlap(
         run_and_print(times, steps=steps, shapes=shapes, path=json)
 
 
+@bench.command("metrics")
+def bench_metrics(
+    steps: Annotated[int, typer.Option(min=2, help="Steps of a block.")] = 8,
+    blocks: Annotated[
+        int, typer.Option(min=2, help="Blocks with all metrics on, and as many with none.")
+    ] = 12,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """What looking costs: steps with all metrics, sinks and scrapes on against steps with none, in turns."""
+    with told_in_a_line(json):
+        from pgpo_async.bench.metrics_table import run_and_print
+
+        run_and_print(steps=steps, blocks=blocks, path=json)
+
+
 @bench.command("loop")
 def bench_loop(
     config: Annotated[Path, _CONFIG],

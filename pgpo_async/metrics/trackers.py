@@ -4,7 +4,7 @@ Thin: each is given a step's numbers and a table of samples. `sinks` calls them;
 """
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,15 +41,25 @@ def check_sinks(config: MetricsConfig) -> None:
 
 
 def make_sinks(config: MetricsConfig, run: str, folder: Path, settings: Mapping[str, Any]) -> dict[str, Sink]:
-    """Open the trackers that are asked for, by name; `settings` is the run's config, without its secrets."""
-    sinks: dict[str, Sink] = {}
+    """Open the trackers that are asked for, by name; `settings` is the run's config, without its secrets.
+
+    Raises ConfigError for one that cannot be opened.
+    """
+    openers: dict[str, Callable[[], Sink]] = {}
     if config.tensorboard:
-        sinks["tensorboard"] = _TensorBoard(folder / "tensorboard")
-    if config.wandb is not None:
-        sinks["wandb"] = _WandB(config.wandb, run, folder, settings)
-    if config.mlflow is not None:
-        sinks["mlflow"] = _MlFlow(config.mlflow, run, settings)
-    return sinks
+        openers["tensorboard"] = lambda: _TensorBoard(folder / "tensorboard")
+    if (wandb := config.wandb) is not None:
+        openers["wandb"] = lambda: _WandB(wandb, run, folder, settings)
+    if (mlflow := config.mlflow) is not None:
+        openers["mlflow"] = lambda: _MlFlow(mlflow, run, settings)
+    return {field: _opened(field, opener) for field, opener in openers.items()}
+
+
+def _opened(field: str, opener: Callable[[], Sink]) -> Sink:
+    try:
+        return opener()
+    except Exception as error:  # whatever it raises for a wrong key, address or option
+        raise ConfigError(f"metrics.{field}: cannot be opened: {' '.join(str(error).split())}") from error
 
 
 class _TensorBoard:
@@ -119,14 +129,18 @@ class _MlFlow:
         self._mlflow.log_metrics(dict(values), step=step)
 
     def samples(self, step: int, rows: Sequence[SampleRow]) -> None:
-        columns: dict[str, list[Any]] = {
-            "step": [step] * len(rows),
-            "question": [row.question for row in rows],
-            "reference": [row.reference for row in rows],
-            "response": [row.response for row in rows],
-            "reward": [row.reward for row in rows],
-        }
-        self._mlflow.log_table(columns, "samples.json")
+        table = [
+            {
+                "group": row.group_id,
+                "question": row.question,
+                "reference": row.reference,
+                "response": row.response,
+                "reward": row.reward,
+                "parts": dict(row.reward_parts),
+            }
+            for row in rows
+        ]
+        self._mlflow.log_dict({"samples": table}, f"samples/step-{step:08d}.json")
         for number, (first, _) in enumerate(_by_group(rows)):
             if first.image is not None:
                 self._mlflow.log_image(first.image, f"samples/step-{step:08d}-{number}.png")

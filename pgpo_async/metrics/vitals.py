@@ -18,8 +18,8 @@ _children: tuple[float, list[psutil.Process]] = (-CHILDREN_S, [])
 
 
 def vitals(*, children: bool = False) -> dict[str, Any]:
-    """`host`, `pid`, `rss_bytes` (with `children`: theirs, too), and `gpus`: of each (index or UUID) the bytes
-    used, the bytes in all, and the share of the last moments in which it worked.
+    """`host`, `pid`, `rss_bytes` (with `children`: theirs, too), and `gpus`: of each (index or UUID) bytes
+    used, bytes in all, and the share of the last moments in which it worked.
     """
     own = psutil.Process()
     processes = [own, *(_children_of(own) if children else [])]

@@ -79,3 +79,12 @@ def node_of(actor: object) -> str | None:
         return str(found["Address"]["NodeID"])
     except Exception:  # as above
         return None
+
+
+def metrics_urls() -> list[str]:
+    """Where Prometheus finds what Ray itself exports, a node each; none where Ray came without its extra."""
+    return [
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+        for node in ray.nodes()
+        if node["Alive"] and node.get("MetricsExportPort", -1) > 0
+    ]

@@ -105,6 +105,7 @@ class Run:
                 clean_up(session, RUN_ID_VARIABLE, grace_s=0.0)
             cluster.start(self._folder.tell, connected=stop.install)
         self._folder.tell(f"ready after {time.monotonic() - self._began:.0f} s")
+        self._telemetry.ready()
         restored = self._restore() if self._folder.resumed else None
         if restored is not None:
             figures.accuracy_before = _accuracy(restored.kept.get("accuracy_before"))

@@ -7,7 +7,7 @@ tells). Whole or not at all; what `pgpo-async status` makes of it is `status_vie
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgpo_async.orchestration.observation import Observation, doing_of, state_of
@@ -20,7 +20,7 @@ def as_json(
     num_steps: int,
     max_lag: int,
     every_s: float,
-    metrics_url: str | None,
+    metrics_urls: Sequence[str],
     busy: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the file's content. Times ending in `_for_s` count back from `time_s`."""
@@ -29,7 +29,7 @@ def as_json(
         "every_s": every_s,
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "metrics_url": metrics_url,
+        "metrics_urls": list(metrics_urls),
         "step": step,
         "num_steps": num_steps,
         "max_lag": max_lag,

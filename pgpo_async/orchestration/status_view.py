@@ -45,8 +45,8 @@ def _head(status: Status) -> Text:
         rest_s = _rest_s(status)
         if rest_s is not None and status.state == "running":
             text.append(f", about {_duration(rest_s)} to go")
-        if live["metrics_url"] and status.state != "ended":
-            text.append(f"  {live['metrics_url']}", style="dim")
+        if live["metrics_urls"] and status.state != "ended":
+            text.append(f"  {live['metrics_urls'][0]}", style="dim")
     return text
 
 

@@ -37,6 +37,7 @@ from pgpo_async.metrics.trackers import make_sinks
 from pgpo_async.orchestration import status_file
 from pgpo_async.orchestration.board_feed import BoardFeed
 from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.nodes import metrics_urls
 from pgpo_async.orchestration.observation import Observation
 from pgpo_async.orchestration.observer import Observer
 from pgpo_async.orchestration.roll_call import members
@@ -65,6 +66,8 @@ class Telemetry:
         self._mirror = RayMirror(self.board) if config.metrics.mirror_to_ray else None
         self._exporter: Exporter | None = None
         self._sinks: SinkWriter | None = None
+        self._ray_urls: list[str] = []
+        self._paused = False
         self.step = 0
         self.observer = Observer(
             members=lambda: members(cluster),
@@ -92,6 +95,19 @@ class Telemetry:
         board.add(health.TIMEOUTS, 0, what="batch")
         self.observer.start()
 
+    @property
+    def url(self) -> str | None:
+        """Where Prometheus finds the metrics."""
+        return self._exporter.url if self._exporter else None
+
+    def ready(self) -> None:
+        """All actors are there: say where what they export themselves can be scraped."""
+        metrics = self._config.metrics
+        if metrics.engine or metrics.mirror_to_ray:
+            self._ray_urls = metrics_urls()
+            found = ", ".join(self._ray_urls) or "none: Ray must be installed as ray[default] for it"
+            self.progress.phase(f"Ray's own metrics: {found}")
+
     def problem(self) -> str | None:
         """What is wrong with the driver itself, for /healthz; a stuck stage is no reason to end it."""
         unseen_s = time.monotonic() - self.observer.looked_s
@@ -101,6 +117,8 @@ class Telemetry:
     def step_done(self, record: StepRecord, leases: Sequence[Any]) -> None:
         """Take in a finished step. `leases` are its groups, which can still be fetched."""
         self.step = record.step
+        if self._paused:
+            return
         self.progress.step(record)
         self.tracing.step_done(record.step, self._cluster)
         self._feed.step(record, generated_tokens=self._generated_tokens(record))
@@ -127,6 +145,11 @@ class Telemetry:
             found |= {f"queue_{state}": float(num) for state, num in stats.depth.items()}
             found["queue_bytes"] = float(stats.num_bytes)
         return found
+
+    def pause(self, paused: bool) -> None:
+        """Say and see nothing for a while, or again: what `bench metrics` compares."""
+        self._paused = paused
+        self.observer.pause(paused)
 
     def waited_in_vain(self) -> None:
         """Note that the learner found no batch and asks again."""
@@ -167,7 +190,7 @@ class Telemetry:
             num_steps=self._config.train.num_steps,
             max_lag=self._config.max_lag,
             every_s=self._config.metrics.every_s,
-            metrics_url=self._exporter.url if self._exporter else None,
+            metrics_urls=[*([self._exporter.url] if self._exporter else []), *self._ray_urls],
             busy=busy.shares(),
         )
         self._folder.write_status(status)

@@ -1,0 +1,123 @@
+"""What looking at a run costs: the same run around stages that sleep, in blocks with all on and with all off.
+
+On: the observer and its status file each second, the exporter scraped each second, Ray's mirror, TensorBoard,
+samples of every step, and all that a finished step is told to. One run, so that nothing else differs; blocks
+take turns, so that what drifts falls on both.
+"""
+
+import statistics
+import tempfile
+import threading
+import time
+import urllib.request
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Console
+
+from pgpo_async.bench.overlap import FIRST_WARM_UP, STATED, Load
+from pgpo_async.bench.report import Say
+from pgpo_async.bench.sleeping_stages import SLEEPING
+from pgpo_async.bench.sleeping_times import write_times
+from pgpo_async.config.schema import RunConfig
+from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.run_loop import RunLoop
+from pgpo_async.orchestration.telemetry import Telemetry
+
+EVERY_S = 1.0
+ALL_ON = {
+    "port": 0,
+    "every_s": EVERY_S,
+    "mirror_to_ray": True,
+    "samples_every": 1,
+    "tensorboard": True,
+}
+
+
+def bench_metrics(*, steps: int, blocks: int, say: Say) -> dict[str, Any]:
+    """Measure `blocks` pairs of blocks; returns mean steps of both, and the difference with its error."""
+    load = Load(name="metrics", times=STATED)
+    with tempfile.TemporaryDirectory() as home:
+        plain = load.config(steps=FIRST_WARM_UP + 2 * blocks * steps, output_dir=home)
+        config = plain.model_copy(update={"metrics": plain.metrics.model_copy(update=ALL_ON)})
+        write_times(config, load.times)
+        folder = RunFolder(config)
+        cluster = Cluster(config, folder.run_id, SLEEPING)
+        say("starting")
+        try:
+            cluster.start(lambda _: None)
+            times = _Blocks(steps, say)
+            _run(config, cluster, folder, times)
+        finally:
+            cluster.stop()
+    on, off = times.means(blocks)
+    pairs = [a - b for a, b in zip(on, off, strict=True)]
+    off_s = statistics.fmean(off)
+    return {
+        "metrics_overhead": statistics.fmean(pairs) / off_s,
+        "standard_error": statistics.stdev(pairs) / len(pairs) ** 0.5 / off_s if len(pairs) > 1 else None,
+        "step_s_on": statistics.fmean(on),
+        "step_s_off": off_s,
+        "steps": steps,
+        "blocks": blocks,
+        "scrapes": times.num_scrapes,
+    }
+
+
+def _run(config: RunConfig, cluster: Cluster, folder: RunFolder, times: "_Blocks") -> None:
+    telemetry = Telemetry(config, folder, cluster, Console(quiet=True))
+
+    def told() -> bool:
+        times.step_done(loop.steps_done, telemetry)
+        return False
+
+    loop = RunLoop(config, cluster, folder, telemetry, told)
+    telemetry.start()
+    scraper = threading.Thread(target=times.scrape, args=(telemetry,), daemon=True)
+    scraper.start()
+    try:
+        loop.run()
+    finally:
+        times.ended.set()
+        scraper.join()
+        telemetry.close()
+
+
+class _Blocks:
+    """Turns everything on and off, and notes when each step ended."""
+
+    def __init__(self, steps: int, say: Say) -> None:
+        self._steps = steps
+        self._say = say
+        self._ended_s: dict[int, float] = {}
+        self._is_on = threading.Event()
+        self.ended = threading.Event()
+        self.num_scrapes = 0
+
+    def step_done(self, number: int, telemetry: Telemetry) -> None:
+        """Note a step; called before each and after the last."""
+        if number in self._ended_s:
+            return
+        self._ended_s[number] = time.perf_counter()
+        measured = number - FIRST_WARM_UP
+        if measured % self._steps == 0:
+            is_on = measured < 0 or (measured // self._steps) % 2 == 0
+            (self._is_on.set if is_on else self._is_on.clear)()
+            telemetry.pause(not is_on)
+            self._say(f"step {number}, all {'on' if is_on else 'off'}")
+
+    def scrape(self, telemetry: Telemetry) -> None:
+        """Read the metrics as Prometheus does, while they are on."""
+        assert telemetry.url is not None
+        while not self.ended.wait(EVERY_S):
+            if self._is_on.is_set():
+                with urllib.request.urlopen(telemetry.url, timeout=10) as answer:
+                    answer.read()
+                self.num_scrapes += 1
+
+    def means(self, blocks: int) -> tuple[list[float], list[float]]:
+        """Mean seconds of a step in each block: those with all on, those with all off."""
+        edges = [self._ended_s[FIRST_WARM_UP + n * self._steps] for n in range(2 * blocks + 1)]
+        found = [(b - a) / self._steps for a, b in pairwise(edges)]
+        return found[::2], found[1::2]

@@ -1,0 +1,175 @@
+"""The README's first command, as a user runs it: what it learns, and all that can be seen of it meanwhile.
+
+One real run of `configs/local.yaml`, scraped by a real Prometheus each second.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support.prometheus import MISSING, WHY_SKIPPED, Prometheus, free_port
+
+from pgpo_async.metrics.registry import REGISTRY
+
+MAX_S = 1500.0
+RULES = Path("k8s/monitoring/rules.yaml")
+needs_prometheus = pytest.mark.skipif(bool(MISSING), reason=WHY_SKIPPED)
+
+# Of what the registry says is conditional, whose condition does not hold in this run.
+ABSENT = {
+    "pgpo_reference_kl_nats",  # no reference model
+    "pgpo_shaper",  # no shaper of the whole batch
+    "pgpo_quarantined_total",  # nothing was
+    "pgpo_gpu_memory_bytes",
+    "pgpo_gpu_use_ratio",
+}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The finished run: its folder, what it printed, the server that watched it, and one scrape as text."""
+    home = tmp_path_factory.mktemp("demo")
+    port = free_port()
+    command = [
+        sys.executable, "-m", "pgpo_async", "launch", "configs/local.yaml", f"output_dir={home / 'runs'}",
+        f"metrics.port={port}", "metrics.every_s=1", "metrics.engine=true", "metrics.mirror_to_ray=true",
+        "metrics.samples_every=4", "train.save_every=12", "metrics.tensorboard=true",
+    ]  # fmt: skip
+    prometheus = None if MISSING else Prometheus(home, [f"127.0.0.1:{port}"], [RULES.absolute()])
+    seen = SimpleNamespace(prometheus=prometheus, exposition="", healthz=set(), start_s=time.time())
+    with (home / "log").open("wb") as log:
+        run = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "COLUMNS": "200"})
+    try:
+        watch(run, home, port, seen)
+        seen.end_s = time.time()
+        seen.said = (home / "log").read_text()
+        assert run.returncode == 0, seen.said[-5000:]
+        (seen.folder,) = (home / "runs").iterdir()
+        yield seen
+    finally:
+        if run.poll() is None:
+            run.kill()
+        if prometheus is not None:
+            prometheus.close()
+
+
+def watch(run, home, port, seen):
+    """Until the run ends: tell Prometheus of Ray's ports when they are known, keep the last scrape."""
+    deadline_s = time.monotonic() + MAX_S
+    told = False
+    while run.poll() is None:
+        assert time.monotonic() < deadline_s, "the demo does not end"
+        time.sleep(0.5)
+        for path in (home / "runs").glob("*/status.json"):
+            status = json.loads(path.read_text())
+            ray_urls = [url for url in status["metrics_urls"] if str(port) not in url]
+            if ray_urls and not told and seen.prometheus is not None:
+                seen.prometheus.also(url.split("/")[2] for url in ray_urls)
+                told = True
+        try:
+            seen.exposition = fetch(f"http://127.0.0.1:{port}/metrics")
+            seen.healthz.add(fetch(f"http://127.0.0.1:{port}/healthz"))
+        except OSError:  # before it begins, and after its end
+            continue
+
+
+def fetch(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_the_demo_learns_in_flight_within_its_lag_and_accounts_for_every_prompt(demo):
+    summary = json.loads((demo.folder / "summary.json").read_text())
+    accounting = summary["accounting"]
+    assert summary["status"] == "completed"
+    assert summary["accuracy_before"] <= 0.55
+    assert summary["accuracy_after"] >= 0.85
+    assert summary["weight_versions_loaded"] >= 10
+    assert summary["rollouts_with_several_versions"] > 0
+    assert 0 < summary["max_lag_seen"] <= summary["max_lag_allowed"]
+    assert accounting["drawn"] == sum(num for name, num in accounting.items() if name != "drawn")
+    assert summary["accounting_balanced"]
+    assert summary["left_behind"] == []
+
+
+@needs_prometheus
+def test_every_metric_has_a_sample_or_says_why_not(demo):
+    found = demo.prometheus.names(demo.start_s, demo.end_s)
+    own = {name for name in found if name.startswith("pgpo_")}
+    expected = {f"{n}_bucket" if m.kind == "histogram" else n for n, m in REGISTRY.items()}
+    missing = expected - own
+    assert missing <= ABSENT, missing - ABSENT
+    assert all(REGISTRY[name].condition for name in missing), "absent without a condition"
+    parts = {f"{n}{end}" for n, m in REGISTRY.items() for end in ("_bucket", "_sum", "_count") if m.buckets}
+    assert own <= expected | parts, "set outside the registry"
+
+
+@needs_prometheus
+def test_promtool_finds_nothing_wrong_with_what_is_exported(demo):
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=demo.exposition, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_prometheus
+def test_the_last_values_are_those_of_the_run_folder(demo):
+    lines = (demo.folder / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    at = {"time": demo.end_s - 0.5}
+    value = lambda name: float(demo.prometheus.get("query", query=name, **at)["result"][0]["value"][1])  # noqa: E731
+    assert value("last_over_time(pgpo_step[1m])") == last["step"] == len(lines)
+    assert value("last_over_time(pgpo_steps_total[1m])") == len(lines)
+    assert value("last_over_time(pgpo_loss[1m])") == pytest.approx(last["learner/loss"])
+    assert value('last_over_time(pgpo_reward{part="reward"}[1m])') == pytest.approx(last["reward"])
+    trained = json.loads((demo.folder / "summary.json").read_text())["accounting"]["trained"]
+    assert value('last_over_time(pgpo_prompts_total{end="trained"}[1m])') == trained
+    assert value("last_over_time(pgpo_lag_steps_count[1m])") == trained
+    assert value("last_over_time(pgpo_update_pause_seconds_count[1m])") == len(lines), (
+        "one engine, all versions"
+    )
+
+
+@needs_prometheus
+def test_no_alert_fires_and_every_rule_is_healthy(demo):
+    groups = demo.prometheus.get("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert rules
+    assert {rule["name"]: rule["lastError"] for rule in rules if rule.get("lastError")} == {}
+    fired = demo.prometheus.get(
+        "query_range", query='ALERTS{alertstate="firing"}', start=demo.start_s, end=demo.end_s, step="2"
+    )
+    assert [series["metric"]["alertname"] for series in fired["result"]] == []
+
+
+@needs_prometheus
+def test_metrics_are_mirrored_to_ray_and_the_engines_own_are_there(demo):
+    found = demo.prometheus.names(demo.start_s, demo.end_s)
+    assert "ray_pgpo_step" in found
+    assert "ray_pgpo_steps_total" in found
+    assert any(name.startswith("ray_vllm") for name in found)
+
+
+def test_the_driver_says_that_it_is_well(demo):
+    assert demo.healthz == {"ok\n"}
+
+
+def test_tensorboard_holds_every_step_and_the_samples(demo):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(demo.folder / "tensorboard"))
+    events.Reload()
+    lines = (demo.folder / "metrics.jsonl").read_text().splitlines()
+    assert [event.step for event in events.Scalars("learner/loss")] == list(range(1, len(lines) + 1))
+    assert events.Images("samples/0")[-1].step == len(lines)
+
+
+def test_samples_span_the_run(demo):
+    steps = [int(path.name.removeprefix("step-")) for path in sorted((demo.folder / "samples").iterdir())]
+    assert steps == [1, 4, 8, 12, 16, 20, 24]
