@@ -7,6 +7,18 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pgpo_async.config.base import Section
 
 
+class MlflowConfig(Section):
+    """A run in MLflow."""
+
+    tracking_uri: str | None = None
+    """Its server, or a folder; MLflow's own default where not given."""
+    experiment_name: str = "pgpo_async"
+    """Made if it is not there."""
+    run_name: str | None = None
+    """The run folder's name where not given."""
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
 class MetricsConfig(Section):
     """Metrics of a run, for Prometheus, `pgpo-async status`, the report, and other trackers."""
 
@@ -30,5 +42,5 @@ class MetricsConfig(Section):
     """Write TensorBoard files into the run folder."""
     wandb: dict[str, Any] | None = None
     """Send to Weights & Biases: what `wandb.init` takes (project, entity, mode, ...)."""
-    mlflow: dict[str, Any] | None = None
-    """Send to MLflow: tracking_uri, experiment_name, and what else `mlflow.start_run` takes."""
+    mlflow: MlflowConfig | None = None
+    """Send to MLflow."""

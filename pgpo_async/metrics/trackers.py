@@ -4,11 +4,12 @@ Thin: each is given a step's numbers and a table of samples. `sinks` calls them;
 """
 
 import importlib.util
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pgpo_async.config.observing import MetricsConfig
+from pgpo_async.config.observing import MetricsConfig, MlflowConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.metrics.sample_rows import SampleRow
 
@@ -113,20 +114,25 @@ class _WandB:
 
 
 class _MlFlow:
-    def __init__(self, options: Mapping[str, Any], run: str, settings: Mapping[str, Any]) -> None:
+    """By its client: what `mlflow.start_run` begins belongs to one thread."""
+
+    def __init__(self, options: MlflowConfig, run: str, settings: Mapping[str, Any]) -> None:
         import mlflow
 
-        self._mlflow = mlflow
-        given = dict(options)
-        if (address := given.pop("tracking_uri", None)) is not None:
-            mlflow.set_tracking_uri(address)
-        if (experiment := given.pop("experiment_name", None)) is not None:
-            mlflow.set_experiment(experiment)
-        mlflow.start_run(**{"run_name": run, **given})
-        mlflow.log_dict(dict(settings), "config.json")
+        self._client: Any = mlflow.MlflowClient(options.tracking_uri)
+        name = options.experiment_name
+        known = self._client.get_experiment_by_name(name)
+        experiment = self._client.create_experiment(name) if known is None else known.experiment_id
+        created = self._client.create_run(experiment, run_name=options.run_name or run, tags=options.tags)
+        self._run: str = created.info.run_id
+        self._client.log_dict(self._run, dict(settings), "config.json")
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        self._mlflow.log_metrics(dict(values), step=step)
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        metrics = [Metric(name, value, now_ms, step) for name, value in values.items()]
+        self._client.log_batch(self._run, metrics)
 
     def samples(self, step: int, rows: Sequence[SampleRow]) -> None:
         table = [
@@ -140,13 +146,14 @@ class _MlFlow:
             }
             for row in rows
         ]
-        self._mlflow.log_dict({"samples": table}, f"samples/step-{step:08d}.json")
+        self._client.log_dict(self._run, {"samples": table}, f"samples/step-{step:08d}.json")
         for number, (first, _) in enumerate(_by_group(rows)):
             if first.image is not None:
-                self._mlflow.log_image(first.image, f"samples/step-{step:08d}-{number}.png")
+                name = f"samples/step-{step:08d}-{number}.png"
+                self._client.log_image(self._run, first.image, name)
 
     def close(self) -> None:
-        self._mlflow.end_run()
+        self._client.set_terminated(self._run)
 
 
 def _by_group(rows: Sequence[SampleRow]) -> list[tuple[SampleRow, list[str]]]:
