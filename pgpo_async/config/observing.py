@@ -17,6 +17,7 @@ class MlflowConfig(Section):
     run_name: str | None = None
     """The run folder's name where not given."""
     tags: dict[str, str] = Field(default_factory=dict)
+    """Of the run."""
 
 
 class MetricsConfig(Section):

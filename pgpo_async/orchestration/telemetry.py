@@ -165,7 +165,7 @@ class Telemetry:
             self.board.set(learning.HELD_OUT, accuracy.mean, when=when)
 
     def close(self) -> None:
-        """Look a last time at nobody, and give back what was opened."""
+        """Stop looking, and give back what was opened."""
         self.observer.stop()
         self.tracing.close()
         if self._sinks is not None:

@@ -5,6 +5,7 @@ One real run of `configs/local.yaml`, scraped by a real Prometheus each second.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,15 +37,24 @@ def demo(tmp_path_factory):
     """The finished run: its folder, what it printed, the server that watched it, and one scrape as text."""
     home = tmp_path_factory.mktemp("demo")
     port = free_port()
+    # As the README has it: under uv Ray would start its workers through uv, if the program did not see to it.
+    program = (
+        ["uv", "run", "--no-sync", "pgpo-async"]
+        if shutil.which("uv")
+        else [sys.executable, "-m", "pgpo_async"]
+    )
     command = [
-        sys.executable, "-m", "pgpo_async", "launch", "configs/local.yaml", f"output_dir={home / 'runs'}",
+        *program, "launch", "configs/local.yaml", f"output_dir={home / 'runs'}",
         f"metrics.port={port}", "metrics.every_s=1", "metrics.engine=true", "metrics.mirror_to_ray=true",
         "metrics.samples_every=4", "train.save_every=12", "metrics.tensorboard=true",
     ]  # fmt: skip
     prometheus = None if MISSING else Prometheus(home, [f"127.0.0.1:{port}"], [RULES.absolute()])
     seen = SimpleNamespace(prometheus=prometheus, exposition="", healthz=set(), start_s=time.time())
+    left_out = ("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_AUTH_MODE")  # the tests' own
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    environment |= {"HOME": str(home), "COLUMNS": "200"}
     with (home / "log").open("wb") as log:
-        run = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "COLUMNS": "200"})
+        run = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         watch(run, home, port, seen)
         seen.end_s = time.time()
