@@ -123,8 +123,8 @@ def process_state(host: str | None, pid: int | None) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return _object(path.read_bytes())
+    except OSError:
         return {}
 
 
@@ -137,10 +137,13 @@ def _last_lines(path: Path, count: int) -> list[dict[str, Any]]:
             lines = file.read().splitlines()
     except OSError:
         return []
-    found = []
-    for line in lines[-count - 1 :]:
-        try:
-            found.append(dict(json.loads(line)))
-        except ValueError:  # torn, or cut in two by the tail
-            continue
-    return found[-count:]
+    found = [_object(line) for line in lines[-count - 1 :]]  # one may be torn, or cut in two by the tail
+    return [item for item in found if item][-count:]
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        item = json.loads(text)
+    except ValueError:
+        return {}
+    return item if isinstance(item, dict) else {}
