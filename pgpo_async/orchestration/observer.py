@@ -65,8 +65,8 @@ class Observer:
         (self._paused.set if paused else self._paused.clear)()
 
     def shares(self) -> dict[str, float]:
-        """How busy each stage was in the last half minute."""
-        return self._busy.shares()
+        """How busy each stage was since this was last asked."""
+        return self._busy.since_last()
 
     def look(self) -> None:
         """Look now."""

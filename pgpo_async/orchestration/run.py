@@ -19,6 +19,7 @@ from pgpo_async.contracts import Accounting, PgpoError, StageFailed
 from pgpo_async.evaluation import Accuracy
 from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.metrics.durations import summed
+from pgpo_async.metrics.package_versions import package_versions
 from pgpo_async.orchestration.checkpoints import Checkpoints, Restored
 from pgpo_async.orchestration.cluster import CALL_TIMEOUT_S, Cluster
 from pgpo_async.orchestration.held_out import evaluate
@@ -78,6 +79,7 @@ class Run:
         self._figures = _Figures()
         self._loop: RunLoop | None = None
         self._began = time.monotonic()
+        self._error: str | None = None
         folder.say = self._progress.phase
 
     def run(self) -> int:
@@ -90,6 +92,10 @@ class Run:
                 status = "interrupted" if stop.requested else "completed"
         except KeyboardInterrupt:
             status, at_once = "interrupted", True
+        except Exception as error:
+            self._error = str(error) or repr(error)
+            self._folder.log_event(f"the run failed: {self._error}")
+            raise
         finally:
             self._finish(status, at_once=at_once)
             self._folder.unlock()
@@ -230,6 +236,8 @@ class Run:
         loop, stats = self._loop, self._figures.stats
         pauses = sorted(pause for status in generators for pause in status["update_pauses_s"])
         measured: dict[str, Any] = {
+            "error": self._error,
+            "versions": package_versions(),
             "restarts": sum(self._cluster.restarts().values()),
             "skipped_steps": loop.skipped.total if loop else 0,
             "cancelled_in_flight": sum(status["num_cancelled"] for status in generators),

@@ -138,7 +138,7 @@ class Telemetry:
             self._sinks.samples(step, kept)
 
     def pipeline_now(self) -> dict[str, float]:
-        """What a step's line tells of the pipeline, as of the last look."""
+        """What a step's line tells of the pipeline, as last seen."""
         found = {f"busy_{stage}": share for stage, share in self.observer.shares().items()}
         stats = self.observer.last.stats if self.observer.last else None
         if stats is not None:

@@ -196,6 +196,25 @@ def test_busy_shares_are_means_over_actors_and_survive_one_that_is_replaced():
     assert shares.totals_s["generate"] == pytest.approx(13.5)
 
 
+def test_a_step_is_told_the_share_since_the_step_before_it():
+    now = [0.0]
+    shares = BusyShares(clock=lambda: now[0])
+
+    def look(at_s, busy_s):
+        now[0] = at_s
+        shares.add("score", {"scorer-0": busy_s})
+        shares.mark()
+
+    look(0.0, 0.0)
+    assert shares.since_last() == {}
+    look(2.0, 1.0)
+    look(4.0, 2.0)
+    assert shares.since_last() == {"score": 0.5}
+    assert shares.since_last() == {"score": 0.5}, "no look since: the same again"
+    look(6.0, 4.0)
+    assert shares.since_last() == {"score": 1.0}
+
+
 def test_old_looks_leave_the_window():
     now = [0.0]
     shares = BusyShares(clock=lambda: now[0])
