@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from pgpo_async.actors.mismatch import MismatchMeter
-from pgpo_async.actors.signals import scored_group
 from pgpo_async.actors.store_client import check_known
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.schema import RunConfig
@@ -21,6 +20,7 @@ from pgpo_async.policy.loading import load_policy, load_processor
 from pgpo_async.policy.model import PolicyModel
 from pgpo_async.policy.model_path import resolve_model_path
 from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
+from pgpo_async.policy.signals import scored_group
 from pgpo_async.policy.weight_files import read_version
 
 

@@ -21,6 +21,7 @@ from pgpo_async import __version__
 from pgpo_async.bench.commands import bench
 from pgpo_async.orchestration.status_command import status
 from pgpo_async.report.report_command import report
+from pgpo_async.report.tokens.command import tokens
 from pgpo_async.told import told_in_a_line
 
 # Plain help and plain tracebacks: rich would take longer to import than the rest of this module.
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(bench)
 app.command()(status)
 app.command()(report)
+app.command()(tokens)
 
 _CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
 _OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgpo_async.actors.signals import signals
 from pgpo_async.algorithms.rows import row_mask, unpad_rows
 from pgpo_async.algorithms.shaping import Shaper, Signals, make_shaper
 from pgpo_async.algorithms.shaping.interface import SIGNAL_OF
@@ -24,6 +23,7 @@ from pgpo_async.policy.inputs import Collator
 from pgpo_async.policy.loading import load_policy, load_processor
 from pgpo_async.policy.model import PolicyModel
 from pgpo_async.policy.passes import GroupScores, Wanted, score_groups
+from pgpo_async.policy.signals import signals
 
 PASS_TOKENS = 8192
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pgpo_async.actors.signals import scored_group
 from pgpo_async.algorithms.shaping import SHAPERS, BaseShaper, Shaped, make_shaper
 from pgpo_async.algorithms.shaping.interface import SIGNAL_OF
 from pgpo_async.contracts import REFERENCE, Prompt, Rollout, RolloutGroup, VersionSpan, decode, encode
 from pgpo_async.policy.passes import GroupScores, Wanted
+from pgpo_async.policy.signals import scored_group
 
 LENGTHS = (5, 0, 3)
 

@@ -1,7 +1,7 @@
 """What a scorer's passes say of a group: the signals that shaping methods read.
 
 Owns which rows of `GroupScores` make which signal. The maths is `pgpo_async.algorithms`', the passes are
-`policy.passes`'. No Ray, no model. Called by `scorer`.
+`passes`'. No Ray, no model. Called by the scorer and by the token viewer.
 """
 
 import numpy as np
@@ -27,12 +27,14 @@ def scored_group(
     version: int,
     progress: float,
     reference: Rows | None = None,
+    alone: bool = False,
 ) -> ScoredGroup:
     """The group with its weights, or for a method that must see the whole step with what it will read.
 
     `scores` must hold what `Wanted.by` asks for the shaper; `progress` is the share of training that is done;
     `reference` are the log-probs of the model that the run started from. Its `dependency` is that on the
-    hidden image, or where no pass hid it on the masked one, or nan.
+    hidden image, or where no pass hid it on the masked one, or nan. `alone`: such a method sees this group as if
+    it were the whole step.
     """
     lengths = [len(row) for row in scores.sighted]
     mask_BT = row_mask(lengths)
@@ -40,7 +42,7 @@ def scored_group(
     needed = {SIGNAL_OF[need] for need in shaper.needs}
     shaped = Shaped(weights_BT=mask_BT.float())
     kept: dict[str, Rows] = {} if reference is None else {REFERENCE: reference}
-    if shaper.scope == "batch":
+    if shaper.scope == "batch" and not alone:
         kept |= {name: unpad_rows(found[name], lengths) for name in sorted(needed)}
     else:
         shaped = shaper.shape(
