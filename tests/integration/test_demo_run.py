@@ -14,12 +14,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.browser import BROWSER, open_page
+from support.browser import WHY_SKIPPED as NO_BROWSER
 from support.prometheus import MISSING, WHY_SKIPPED, Prometheus, free_port
+from support.seen_words import split_dependency
 
 from pgpo_async.metrics.registry import REGISTRY
+from pgpo_async.report.tokens.run import EntropyRequest, view_of_run
+from pgpo_async.report.tokens.samples import read_samples
 
 MAX_S = 1500.0
 RULES = Path("k8s/monitoring/rules.yaml")
+needs_browser = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 needs_prometheus = pytest.mark.skipif(bool(MISSING), reason=WHY_SKIPPED)
 
 # Of what the registry says is conditional, whose condition does not hold in this run.
@@ -183,3 +189,46 @@ def test_tensorboard_holds_every_step_and_the_samples(demo):
 def test_samples_span_the_run(demo):
     steps = [int(path.name.removeprefix("step-")) for path in sorted((demo.folder / "samples").iterdir())]
     assert steps == [1, 4, 8, 12, 16, 20, 24]
+
+
+def command(*arguments):
+    """What a command prints; it must end well."""
+    program = [sys.executable, "-m", "pgpo_async"]
+    done = subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_browser
+@pytest.mark.parametrize("page", ["report", "tokens"])
+def test_a_page_opens_from_disk_without_the_network_or_a_complaint(demo, page, tmp_path):
+    path = tmp_path / f"{page}.html"
+    command(page, demo.folder, "--output", path)
+    assert path.stat().st_size < 5 << 20
+    seen = open_page(path, tmp_path)
+    assert seen.requests == []
+    assert seen.console == []
+    assert demo.folder.name in seen.dom
+    said = {"report": ("completed", "24", "boxed{", "Accounting"), "tokens": ("boxed", "step 24")}
+    for text in said[page]:
+        assert text in seen.dom
+    assert seen.screenshot.stat().st_size > 20_000
+
+
+def test_the_words_that_say_what_is_seen_are_the_dependent_ones(demo):
+    view = view_of_run(demo.folder, read_samples(demo.folder), EntropyRequest(wanted=False), print)
+    saying, others = [], []
+    for group in view.groups:
+        first, rest = split_dependency(group)
+        saying += first
+        others += rest
+    ratio = (sum(saying) / len(saying)) / (sum(others) / len(others))
+    print(
+        f"{len(saying)} words that say what is seen depend {ratio:.0f} times as much as {len(others)} others"
+    )
+    assert ratio >= 5
+
+
+def test_status_of_a_finished_run_tells_its_end(demo):
+    text = command("status", demo.folder)
+    assert "completed: 24 steps" in text

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.seen_words import SHAPES_WORDS, split_dependency
 
 from pgpo_async.algorithms.shaping import make_shaper
 from pgpo_async.config.training import AlgorithmConfig
 from pgpo_async.contracts import ConfigError, Prompt
-from pgpo_async.demo.scenes import COLOURS, SHAPES
 from pgpo_async.demo.task import OBJECTS_TASK, SHAPES_TASK
 from pgpo_async.policy.inputs import prompt_group
 from pgpo_async.policy.passes import Wanted, score_groups
@@ -20,7 +20,6 @@ from pgpo_async.report.tokens.scoring import TokenMeter
 
 NUM_SCENES = 9
 LEAST_RATIO = 5.0
-SHAPES_WORDS = frozenset({*COLOURS, *SHAPES, "1", "2", "3", "4"})
 OBJECTS_WORDS = SHAPES_WORDS | {"0"}
 
 
@@ -50,19 +49,6 @@ def ask(meter, folder, *, index=0, **changes):
     request = request_of(SHAPES_TASK.example("heldout", 0, index), folder, **changes)
     (group,) = view_of(meter, request).groups
     return group
-
-
-def split_dependency(group, words):
-    """Dependency of the words of its thought that say what is in the image, and of all other tokens."""
-    saying, others = [], []
-    for pieces, row in zip(group.pieces, group.values.rows["dependency"], strict=True):
-        thought = "".join(pieces).index("</think>")
-        place = 0
-        for piece, value in zip(pieces, row, strict=True):
-            says = piece.strip() in words and place < thought
-            (saying if says else others).append(float(value))
-            place += len(piece)
-    return saying, others
 
 
 @pytest.mark.parametrize(
