@@ -1,7 +1,7 @@
 """What looking at a run costs: the same run around stages that sleep, in blocks with all on and with all off.
 
-On: the observer and its status file each second, the exporter scraped each second, Ray's mirror, TensorBoard,
-samples of every step, and all that a finished step is told to. One run, so that nothing else differs; blocks
+On: the observer and its status file, samples, all that a finished step is told to, as often as by default; the
+exporter scraped each second, Ray's mirror, TensorBoard. One run, so that nothing else differs; blocks
 take turns, so that what drifts falls on both.
 """
 
@@ -19,28 +19,23 @@ from pgpo_async.bench.overlap import FIRST_WARM_UP, STATED, Load
 from pgpo_async.bench.report import Say
 from pgpo_async.bench.sleeping_stages import SLEEPING
 from pgpo_async.bench.sleeping_times import write_times
+from pgpo_async.config.observing import MetricsConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.cluster import Cluster
 from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.run_loop import RunLoop
 from pgpo_async.orchestration.telemetry import Telemetry
 
-EVERY_S = 1.0
-ALL_ON = {
-    "port": 0,
-    "every_s": EVERY_S,
-    "mirror_to_ray": True,
-    "samples_every": 1,
-    "tensorboard": True,
-}
+SCRAPE_S = 1.0
+ALL_ON = {**MetricsConfig().model_dump(), "mirror_to_ray": True, "tensorboard": True}
 
 
 def bench_metrics(*, steps: int, blocks: int, say: Say) -> dict[str, Any]:
     """Measure `blocks` pairs of blocks; returns mean steps of both, and the difference with its error."""
     load = Load(name="metrics", times=STATED)
     with tempfile.TemporaryDirectory() as home:
-        plain = load.config(steps=FIRST_WARM_UP + 2 * blocks * steps, output_dir=home)
-        config = plain.model_copy(update={"metrics": plain.metrics.model_copy(update=ALL_ON)})
+        plain = load.config(steps=FIRST_WARM_UP + 2 * blocks * steps + 1, output_dir=home)
+        config = plain.model_copy(update={"metrics": MetricsConfig.model_validate(ALL_ON)})
         write_times(config, load.times)
         folder = RunFolder(config)
         cluster = Cluster(config, folder.run_id, SLEEPING)
@@ -96,7 +91,7 @@ class _Blocks:
         self.num_scrapes = 0
 
     def step_done(self, number: int, telemetry: Telemetry) -> None:
-        """Note a step; called before each and after the last."""
+        """Note a step; called before each."""
         if number in self._ended_s:
             return
         self._ended_s[number] = time.perf_counter()
@@ -110,7 +105,7 @@ class _Blocks:
     def scrape(self, telemetry: Telemetry) -> None:
         """Read the metrics as Prometheus does, while they are on."""
         assert telemetry.url is not None
-        while not self.ended.wait(EVERY_S):
+        while not self.ended.wait(SCRAPE_S):
             if self._is_on.is_set():
                 with urllib.request.urlopen(telemetry.url, timeout=10) as answer:
                     answer.read()

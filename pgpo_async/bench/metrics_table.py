@@ -10,8 +10,8 @@ from pgpo_async.bench.metrics_cost import bench_metrics
 from pgpo_async.bench.report import figures_table, measure_and_print
 
 NOTE = (
-    "Stages that sleep; all else is real. One run, in blocks. On: status file and scrape each second, Ray's\n"
-    "mirror, TensorBoard, samples of every step."
+    "Stages that sleep; all else is real. One run,\nin blocks. On: the defaults, a scrape each second,\n"
+    "Ray's mirror, TensorBoard."
 )
 
 
