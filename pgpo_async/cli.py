@@ -19,6 +19,8 @@ import typer
 
 from pgpo_async import __version__
 from pgpo_async.bench.commands import bench
+from pgpo_async.metrics.monitoring_command import monitoring
+from pgpo_async.orchestration.doctor.command import doctor
 from pgpo_async.orchestration.status_command import status
 from pgpo_async.report.report_command import report
 from pgpo_async.report.tokens.command import tokens
@@ -34,9 +36,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench)
+app.command()(doctor)
 app.command()(status)
 app.command()(report)
 app.command()(tokens)
+app.command()(monitoring)
 
 _CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
 _OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")

@@ -64,6 +64,11 @@ class Board:
         if _measured(value):
             self._series(metric, {}).observe(value)
 
+    def begin(self, metric: Metric, **labels: str) -> None:
+        """Make a counter's or histogram's series with nothing in it: what grows from 0 is seen to grow."""
+        assert metric.kind != "gauge", f"{metric.name} is a gauge: nothing is no 0"
+        self._series(metric, labels)
+
     def samples(self) -> Iterator[tuple[str, str, Mapping[str, str], float]]:
         """Every series now: its metric's kind, its name, labels and value."""
         for family in self.registry.collect():

@@ -115,6 +115,7 @@ class Run:
         restored = self._restore() if self._folder.resumed else None
         if restored is not None:
             figures.accuracy_before = _accuracy(restored.kept.get("accuracy_before"))
+            self._telemetry.evaluated(figures.accuracy_before, "before")
         elif config.evaluation.before:
             figures.accuracy_before = self._evaluate(version=0, when="before")
         self._loop = loop = RunLoop(
@@ -159,6 +160,7 @@ class Run:
 
     def _restore(self) -> Restored:
         restored = Checkpoints(self._cluster, self._folder).restore(tag=self._tag)
+        self._telemetry.resumed(restored.step)
         self._folder.tell(f"resumed: goes on after step {restored.step}")
         return restored
 

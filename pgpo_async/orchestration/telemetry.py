@@ -90,9 +90,13 @@ class Telemetry:
         board.set(pipeline.RUN, 1, version=__version__, method=self._config.algorithm.shaper.name)
         board.set(pipeline.STEPS_WANTED, self._config.train.num_steps)
         board.set(pipeline.LAG_LIMIT, self._config.max_lag)
-        for counter in (pipeline.STEPS, pipeline.LEARNER_WAIT, health.SKIPPED):
-            board.add(counter, 0)
-        board.add(health.TIMEOUTS, 0, what="batch")
+        for metric in (
+            pipeline.STEPS, pipeline.LEARNER_WAIT, pipeline.STEP_TIME, pipeline.LAG, pipeline.PAUSE, health.SKIPPED
+        ):  # fmt: skip
+            board.begin(metric)
+        for kind in pipeline.TOKENS.labels["kind"]:
+            board.begin(pipeline.TOKENS, kind=kind)
+        board.begin(health.TIMEOUTS, what="batch")
         self.observer.start()
 
     @property
@@ -158,6 +162,12 @@ class Telemetry:
     def checkpoint_saved(self, step: int) -> None:
         """Note a checkpoint."""
         self.board.set(health.CHECKPOINT, step)
+
+    def resumed(self, step: int) -> None:
+        """Note that the run goes on after this step, which a checkpoint holds."""
+        self.step = step
+        self.board.set(pipeline.STEP, step)
+        self.checkpoint_saved(step)
 
     def evaluated(self, accuracy: Accuracy | None, when: str) -> None:
         """Note the held-out accuracy `before` or `after` training."""

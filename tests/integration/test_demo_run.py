@@ -19,6 +19,8 @@ from support.browser import WHY_SKIPPED as NO_BROWSER
 from support.prometheus import MISSING, WHY_SKIPPED, Prometheus, free_port
 from support.seen_words import split_dependency
 
+from pgpo_async.metrics.dashboards.catalogue import expressions
+from pgpo_async.metrics.dashboards.foreign import ALERTS, ENGINE_EVENT
 from pgpo_async.metrics.registry import REGISTRY
 from pgpo_async.report.tokens.run import EntropyRequest, view_of_run
 from pgpo_async.report.tokens.samples import read_samples
@@ -36,6 +38,14 @@ ABSENT = {
     "pgpo_gpu_memory_bytes",
     "pgpo_gpu_use_ratio",
 }
+
+
+UNMET = {REGISTRY[name].condition for name in ABSENT} | {
+    "it happened",  # annotations of restarts and steps undone
+    ALERTS.condition,  # no alert
+    ENGINE_EVENT,  # vLLM counted none of these
+}
+"""Conditions that do not hold in this run."""
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +172,20 @@ def test_no_alert_fires_and_every_rule_is_healthy(demo):
         "query_range", query='ALERTS{alertstate="firing"}', start=demo.start_s, end=demo.end_s, step="2"
     )
     assert [series["metric"]["alertname"] for series in fired["result"]] == []
+
+
+@needs_prometheus
+def test_every_expression_of_every_dashboard_has_data_or_a_condition_that_does_not_hold(demo):
+    silent = [
+        expression
+        for expression in expressions()
+        if not demo.prometheus.has_data(expression.expr, demo.start_s, demo.end_s)
+    ]
+    unexplained = [e for e in silent if not set(e.conditions) & UNMET]
+    assert unexplained == [], "no data"
+    print(
+        f"{len(list(expressions()))} expressions, {len(silent)} without data: {sorted(e.panel for e in silent)}"
+    )
 
 
 @needs_prometheus

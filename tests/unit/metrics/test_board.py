@@ -87,6 +87,16 @@ def test_a_counter_follows_a_total_and_never_falls_where_that_goes_back(totals):
     assert shown == sorted(shown)
 
 
+def test_what_counts_may_begin_at_nothing_and_a_gauge_may_not():
+    board = Board("r")
+    board.begin(pipeline.STEPS)
+    board.begin(pipeline.LAG)
+    assert value(board, "pgpo_steps_total") == 0
+    assert value(board, "pgpo_lag_steps_count") == 0
+    with pytest.raises(AssertionError, match="is a gauge"):
+        board.begin(learning.LOSS)
+
+
 def test_a_histogram_counts_into_its_buckets():
     board = Board("r")
     for lag in (0, 1, 1, 2, 40):
