@@ -30,8 +30,8 @@ OPEN: tuple[str, ...] = ()
 class Metric:
     """One family of series.
 
-    `labels`: name and allowed values, or `OPEN`. `condition` says when there is a sample of it, "" if there is
-    one in every run. `buckets`: a histogram's upper bounds.
+    `labels`: name and allowed values, or `OPEN`. `condition` says when there is a sample of it, "" if
+    there is one in every run. `buckets`: a histogram's upper bounds.
     """
 
     name: str

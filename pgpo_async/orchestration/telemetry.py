@@ -90,9 +90,8 @@ class Telemetry:
         board.set(pipeline.RUN, 1, version=__version__, method=self._config.algorithm.shaper.name)
         board.set(pipeline.STEPS_WANTED, self._config.train.num_steps)
         board.set(pipeline.LAG_LIMIT, self._config.max_lag)
-        for metric in (
-            pipeline.STEPS, pipeline.LEARNER_WAIT, pipeline.STEP_TIME, pipeline.LAG, pipeline.PAUSE, health.SKIPPED
-        ):  # fmt: skip
+        begun = (pipeline.STEPS, pipeline.LEARNER_WAIT, pipeline.STEP_TIME, pipeline.LAG, pipeline.PAUSE)
+        for metric in (*begun, health.SKIPPED):
             board.begin(metric)
         for kind in pipeline.TOKENS.labels["kind"]:
             board.begin(pipeline.TOKENS, kind=kind)

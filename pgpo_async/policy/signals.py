@@ -33,8 +33,8 @@ def scored_group(
 
     `scores` must hold what `Wanted.by` asks for the shaper; `progress` is the share of training that is done;
     `reference` are the log-probs of the model that the run started from. Its `dependency` is that on the
-    hidden image, or where no pass hid it on the masked one, or nan. `alone`: such a method sees this group as if
-    it were the whole step.
+    hidden image, or where no pass hid it on the masked one, or nan. `alone`: such a method sees this group
+    as if it were the whole step.
     """
     lengths = [len(row) for row in scores.sighted]
     mask_BT = row_mask(lengths)
