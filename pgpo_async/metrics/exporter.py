@@ -31,13 +31,7 @@ class Exporter:
             pass
 
         Handler.board, Handler.health = board, staticmethod(health)
-        try:
-            self._server = _Server((host, port), Handler)
-        except OSError as error:
-            raise ConfigError(
-                f"metrics.port: cannot listen on {host}:{port}: {error.strerror or error}; choose another, "
-                "0 for any that is free, or null for none"
-            ) from error
+        self._server = _listening(host, port, Handler)
         self._host = host
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
@@ -53,6 +47,21 @@ class Exporter:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise ConfigError if a port cannot be had now."""
+    _listening(host, port, _Handler).server_close()
+
+
+def _listening(host: str, port: int, handler: "type[_Handler]") -> "_Server":
+    try:
+        return _Server((host, port), handler)
+    except OSError as error:
+        raise ConfigError(
+            f"metrics.port: cannot listen on {host}:{port}: {error.strerror or error}; choose another, "
+            "0 for any that is free, or null for none"
+        ) from error
 
 
 class _Server(ThreadingHTTPServer):

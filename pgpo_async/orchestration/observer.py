@@ -58,7 +58,8 @@ class Observer:
     def stop(self) -> None:
         """Look no more; returns when the last look has ended, or hangs."""
         self._ended.set()
-        self._thread.join(timeout=self._every_s + 10.0)
+        if self._thread.is_alive():  # it may never have begun
+            self._thread.join(timeout=self._every_s + 10.0)
 
     def pause(self, paused: bool) -> None:
         """Do not look for a while, or again."""

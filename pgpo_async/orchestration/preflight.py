@@ -7,6 +7,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.shapers import ShaperConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.data.sources import held_out_source, train_source
+from pgpo_async.metrics.exporter import check_port
 from pgpo_async.metrics.trackers import check_sinks
 from pgpo_async.policy.model_path import resolve_model_path
 
@@ -23,6 +24,8 @@ def check_inputs(config: RunConfig) -> None:
     if config.evaluation.num_prompts:
         checks["evaluation.source"] = lambda: held_out_source(config)
     checks["metrics"] = lambda: check_sinks(config.metrics)
+    if (port := config.metrics.port) is not None:
+        checks["metrics.port"] = lambda: check_port(config.metrics.host, port)
     issues: list[str] = []
     for field, check in checks.items():
         try:
