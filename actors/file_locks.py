@@ -9,6 +9,8 @@ import os
 import time
 from pathlib import Path
 
+from pgpo_async.contracts import WaitTimeout
+
 POLL_S = 0.02
 
 
@@ -29,9 +31,6 @@ class FileLock:
 
     def lock(self, *, shared: bool, timeout_s: float, waiting_for: str) -> None:
         """Lock, waiting at most `timeout_s`. Raises WaitTimeout that names what was waited for."""
-        # `pgpo-async status` asks for locks, and is to answer before pyarrow is imported.
-        from pgpo_async.contracts import WaitTimeout
-
         began = time.monotonic()
         while not self.try_lock(shared=shared):
             waited_s = time.monotonic() - began

@@ -1,12 +1,12 @@
 """Sampled groups as rows of a table, for trackers that show one: prompt, image, response, reward by part."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
 from pgpo_async.contracts import ScoredGroup, decode
+from pgpo_async.policy.decoding import decode_image
 
 THUMBNAIL_PIXELS = 256
 
@@ -45,8 +45,8 @@ def sample_rows(payloads: Sequence[bytes]) -> Iterator[SampleRow]:
 def thumbnail(data: bytes) -> Image.Image | None:
     """A small RGB picture of encoded bytes; they passed the run's own limits when they were read."""
     try:
-        image = Image.open(io.BytesIO(data))
-        image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-        return image.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
+        image = decode_image(data)
+    except ValueError:
         return None
+    image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+    return image

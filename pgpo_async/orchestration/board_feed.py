@@ -31,8 +31,7 @@ class BoardFeed:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._pauses_seen: dict[str, int] = {}
-        self._updates_seen: dict[str, int] = {}
+        self._counts_seen: dict[str, int] = {}
         self._silent: set[str] = set()
 
     def look(self, seen: Observation, busy: BusyShares) -> None:
@@ -75,10 +74,9 @@ class BoardFeed:
     def _generators(self, seen: Observation) -> None:
         board, answers = self._board, seen.answers("generator")
         for name, answer in answers.items():
-            num_new = answer["num_updates"] - self._pauses_seen.get(name, 0)
-            for pause_s in answer["update_pauses_s"][-num_new:] if num_new > 0 else ():
+            num_new = self._grown("pauses", {name: answer["num_updates"]})
+            for pause_s in answer["update_pauses_s"][-num_new:] if num_new else ():
                 board.observe(pipeline.PAUSE, pause_s)
-            self._pauses_seen[name] = answer["num_updates"]
         if not answers:
             return
         said = list(answers.values())
@@ -94,8 +92,8 @@ class BoardFeed:
         grown = 0
         for name, count in now.items():
             seen = f"{key} {name}"
-            grown += max(0, count - self._updates_seen.get(seen, 0))
-            self._updates_seen[seen] = count
+            grown += max(0, count - self._counts_seen.get(seen, 0))
+            self._counts_seen[seen] = count
         return grown
 
     def _queue(self, stats: QueueStats) -> None:

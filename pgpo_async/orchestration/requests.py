@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pgpo_async.contracts import ConfigError, PgpoError, WaitTimeout
-from pgpo_async.orchestration.run_lock import is_locked
+from pgpo_async.metrics.run_lock import is_locked
 
 POLL_S = 0.2
 ANSWER = ".answer.json"

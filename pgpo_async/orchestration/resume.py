@@ -17,7 +17,7 @@ from typing import Any
 from pgpo_async.config import load_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.orchestration.run_lock import LOCK_NAME, is_locked
+from pgpo_async.metrics.run_lock import LOCK_NAME, is_locked
 
 FIXED = ("model.path", "model.dtype", "data.source", "data.seed", "generation.group_size")
 """What a run cannot change on its way: its weights and its drawing order would not be those it began with."""

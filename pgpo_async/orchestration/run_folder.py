@@ -20,7 +20,6 @@ counts, and at the end tells what is missing.
 
 import json
 import logging
-import math
 import os
 import re
 import secrets
@@ -36,9 +35,10 @@ from pgpo_async.actors.queue_types import Quarantined
 from pgpo_async.config import dump_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
+from pgpo_async.metrics.run_lock import LOCK_NAME
+from pgpo_async.metrics.strict_json import strict
 from pgpo_async.orchestration import quarantine_file
 from pgpo_async.orchestration.quarantine_file import QuarantineFile
-from pgpo_async.orchestration.run_lock import LOCK_NAME
 from pgpo_async.orchestration.status_reader import STATUS_NAME
 
 logger = logging.getLogger(__name__)
@@ -159,12 +159,12 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`, whole or not at all."""
-        text = json.dumps(_strict(summary), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(strict(summary), indent=2, allow_nan=False) + "\n"
         self.try_to_write("summary.json", lambda: self._write("summary.json", text))
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Write `status.json`, whole or not at all."""
-        text = json.dumps(_strict(status), allow_nan=False) + "\n"
+        text = json.dumps(strict(status), allow_nan=False) + "\n"
         self.try_to_write(STATUS_NAME, lambda: self._write(STATUS_NAME, text))
 
     @property
@@ -203,7 +203,7 @@ class RunFolder:
 
     def _append(self, name: str, values: Mapping[str, Any]) -> None:
         path = self.path / name
-        line = (json.dumps(_strict(values), allow_nan=False) + "\n").encode()
+        line = (json.dumps(strict(values), allow_nan=False) + "\n").encode()
         size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("ab", buffering=0) as file:
@@ -224,14 +224,3 @@ class RunFolder:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
-
-
-def _strict(value: Any) -> Any:
-    """Numbers that JSON has none for (NaN, infinities) as null: not every reader takes them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return value

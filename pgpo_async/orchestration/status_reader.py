@@ -4,7 +4,6 @@ Reads files and /proc only, so it answers while the job hangs; imports nothing h
 What is in the file is `status_file`'s, how it looks `status_view`'s.
 """
 
-import json
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pgpo_async.orchestration.run_lock import is_locked
+from pgpo_async.metrics.run_lock import is_locked
+from pgpo_async.report.run_files import as_object, read_object
 
 STATUS_NAME = "status.json"
 LATE_S = 10.0
@@ -68,7 +68,7 @@ def find_run(folder: Path) -> Path:
 def read_status(run: Path) -> Status:
     """Return how a run stands."""
     now_s = time.time()
-    live = _json(run / STATUS_NAME)
+    live = read_object(run / STATUS_NAME) or {}
     age_s = now_s - live["time_s"] if live else 0.0
     ended = not is_locked(run)
     late = bool(live) and age_s > LATE_S + 2 * live["every_s"]
@@ -81,7 +81,7 @@ def read_status(run: Path) -> Status:
         stuck=() if ended else (*_driver_line(live, late, age_s), *_actor_lines(live, now_s)),
         steps=_last_lines(run / "metrics.jsonl", NUM_STEPS),
         events=_last_lines(run / "events.jsonl", NUM_EVENTS),
-        summary=(_json(run / "summary.json") or None) if ended else None,
+        summary=read_object(run / "summary.json") if ended else None,
     )
 
 
@@ -121,13 +121,6 @@ def process_state(host: str | None, pid: int | None) -> str:
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return _object(path.read_bytes())
-    except OSError:
-        return {}
-
-
 def _last_lines(path: Path, count: int) -> list[dict[str, Any]]:
     """The last lines that can be read, without the whole of a long file."""
     try:
@@ -137,13 +130,5 @@ def _last_lines(path: Path, count: int) -> list[dict[str, Any]]:
             lines = file.read().splitlines()
     except OSError:
         return []
-    found = [_object(line) for line in lines[-count - 1 :]]  # one may be torn, or cut in two by the tail
+    found = [as_object(line) for line in lines[-count - 1 :]]  # one may be torn, or cut in two by the tail
     return [item for item in found if item][-count:]
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        item = json.loads(text)
-    except ValueError:
-        return {}
-    return item if isinstance(item, dict) else {}

@@ -9,14 +9,13 @@ module's work. Called by `report_page` and by the token viewer.
 import base64
 import io
 import json
-import math
 import re
-from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from PIL import Image
 
+from pgpo_async.metrics.strict_json import strict
 from pgpo_async.policy.decoding import decode_image
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -118,7 +117,7 @@ def as_script_json(value: Any) -> str:
 
     Numbers that JSON has none for (NaN, infinities) become null. Read it with `JSON.parse`.
     """
-    written = json.dumps(_strict(value), allow_nan=False, separators=(",", ":"))
+    written = json.dumps(strict(value), allow_nan=False, separators=(",", ":"))
     # Only `<` can end the element or begin a comment in it; the others are for readers that know no better.
     for letter in "<>&":
         written = written.replace(letter, f"\\u{ord(letter):04x}")
@@ -146,13 +145,3 @@ def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    return value

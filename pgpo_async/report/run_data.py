@@ -5,8 +5,6 @@ as far as it goes. What the parts hold is the work of `step_table`, `run_events`
 by `report_command`.
 """
 
-import fcntl
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ import numpy as np
 
 from pgpo_async.config.files import read_file
 from pgpo_async.contracts import ConfigError
+from pgpo_async.metrics.run_lock import is_locked
 from pgpo_async.report.run_events import Event, read_events
 from pgpo_async.report.run_files import JsonLines, as_count, as_mapping, read_object, read_text
 from pgpo_async.report.run_quarantine import QuarantinedKind, read_quarantine_counts
@@ -145,24 +144,6 @@ def check_run_folder(folder: Path) -> None:
     raise ConfigError(
         f"{folder}: must be the folder of a run, got one without any of {', '.join(_MARKS_OF_A_RUN)}{runs}"
     )
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a driver that lives on this machine has the run."""
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared and given back at once: readers do not see each other, a driver that starts hardly ever.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _status(summary: Mapping[str, Any] | None, locked: bool) -> str:

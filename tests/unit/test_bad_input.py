@@ -29,9 +29,9 @@ from pgpo_async.data.chat import ChatEncoder
 from pgpo_async.data.image_files import ImageRules
 from pgpo_async.data.sources import open_source
 from pgpo_async.demo.build import build_processor
+from pgpo_async.metrics.run_lock import LOCK_NAME
 from pgpo_async.orchestration.quarantine_file import read_quarantine
 from pgpo_async.orchestration.run_folder import RunFolder
-from pgpo_async.orchestration.run_lock import LOCK_NAME
 from pgpo_async.policy.decoding import decode_image
 
 SLOW_S = 5.0

@@ -5,21 +5,19 @@ Called by `run`.
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgpo_async.contracts import ConfigError, RolloutGroup, ScoredGroup, decode
 from pgpo_async.report.run_data import check_run_folder
+from pgpo_async.report.samples import sampled_steps
 
 MAX_PAGE_BYTES = 4_000_000
 """Estimated; the first group is shown whatever its size."""
 _BYTES_A_TOKEN = 80
 _BYTES_AN_IMAGE = 60_000
 _NUM_NEAREST = 5
-
-_STEP = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -91,11 +89,9 @@ def read_samples(folder: Path, *, step: int | None = None, group: str | None = N
 
 
 def _files(folder: Path) -> list[_File]:
-    found = []
-    for path in (folder / "samples").glob("step-*/*.arrow"):
-        named = _STEP.fullmatch(path.parent.name)
-        if named:
-            found.append(_File(step=int(named[1]), path=path))
+    found = [
+        _File(step=step, path=path) for step, home in sampled_steps(folder) for path in home.glob("*.arrow")
+    ]
     return sorted(found, key=lambda file: (file.step, file.group_id))
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from pgpo_async.config import load_config
 from pgpo_async.contracts import ConfigError
+from pgpo_async.metrics.run_lock import is_locked
 from pgpo_async.orchestration.resume import find_resume
 from pgpo_async.orchestration.run_folder import RunFolder
-from pgpo_async.orchestration.run_lock import is_locked
 
 
 def config_in(folder, *overrides):

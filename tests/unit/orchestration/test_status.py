@@ -12,9 +12,9 @@ from rich.console import Console
 from pgpo_async.actors.file_locks import FileLock
 from pgpo_async.actors.queue_types import GroupState, QueueStats
 from pgpo_async.contracts import Accounting
+from pgpo_async.metrics.run_lock import LOCK_NAME
 from pgpo_async.orchestration.observation import Observation
 from pgpo_async.orchestration.pulses import Reading
-from pgpo_async.orchestration.run_lock import LOCK_NAME
 from pgpo_async.orchestration.status_file import as_json
 from pgpo_async.orchestration.status_reader import NoRun, find_run, read_status
 from pgpo_async.orchestration.status_view import render
