@@ -19,6 +19,7 @@ import typer
 
 from pgpo_async import __version__
 from pgpo_async.bench.commands import bench
+from pgpo_async.kuberay.commands import k8s
 from pgpo_async.metrics.monitoring_command import monitoring
 from pgpo_async.orchestration.doctor.command import doctor
 from pgpo_async.orchestration.status_command import status
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench)
+app.add_typer(k8s)
 app.command()(doctor)
 app.command()(status)
 app.command()(report)

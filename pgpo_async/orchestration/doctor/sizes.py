@@ -44,14 +44,13 @@ def model_folder(config: RunConfig) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def planned_memory(config: RunConfig) -> PlannedMemory | None:
-    """What the run keeps at its peak; None where the model's size is not known here."""
-    folder = model_folder(config)
-    if folder is None:
-        return None
-    local = config.model_copy(update={"model": config.model.model_copy(update={"path": str(folder)})})
+def planned_memory(config: RunConfig, parameters: float | None = None) -> PlannedMemory | None:
+    """What the run keeps at its peak; None where the model's size is neither stated nor known here."""
+    folder = None if parameters else model_folder(config)
+    path = config.model.path if folder is None else str(folder)
+    local = config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
     try:
-        model = model_size(local, None, None)
+        model = model_size(local, None, parameters)
     except ConfigError:
         return None
     group = group_size(config, None)

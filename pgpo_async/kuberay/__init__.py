@@ -1,0 +1,1 @@
+"""Kubernetes with KubeRay: manifests of a run (`render`), and their offline validation (`check`)."""
