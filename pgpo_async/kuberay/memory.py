@@ -1,8 +1,9 @@
 """How much memory each pod asks for: what the planner knows of weights and groups, and a process's own.
 
 A pod's limit holds everything: its processes, and what it keeps in /dev/shm (Ray's object store, staged
-weights), which is a memory volume and counts. What a process takes beyond weights is an estimate, written
-below; `settings.ROLE.extra_memory_bytes` adds to it.
+weights), which is a memory volume and counts. What processes take besides is about twice what was measured of
+the demo's pods (proportional set sizes: head 1.5 GiB, generator 1.5, scorer 1.0, learner with a reward actor
+1.5); `settings.ROLE.extra_memory_bytes` adds to it.
 """
 
 from collections.abc import Mapping
@@ -21,18 +22,18 @@ from pgpo_async.orchestration.doctor.sizes import (
 )
 from pgpo_async.orchestration.planning.plan_memory import PlannedMemory
 
-HEAD_BYTES = 6 * GI
+HEAD_BYTES = 3 * GI
 """Ray's control and dashboard, driver, replay queue, weight store: their processes."""
 PROCESS_BYTES: Mapping[str, int] = {
-    "generator": 3 * GI,
-    "scorer": 2 * GI,
-    "learner": 2 * GI,
-    "reward": GI // 2,
+    "generator": 5 * GI // 2,
+    "scorer": 3 * GI // 2,
+    "learner": 3 * GI // 2,
+    "reward": GI // 4,
 }
-"""One actor's: libraries, buffers; a generator is three processes."""
+"""One actor's: libraries, buffers; a generator is two processes, and starts a third."""
 CUDA_BYTES = 3 * GI
 """More of one with a GPU: pinned buffers, NCCL, the driver's share."""
-NODE_BYTES = GI
+NODE_BYTES = 3 * GI // 4
 """Ray's own on a worker: raylet and agents."""
 MIN_STORE_BYTES = 256 << 20
 SHARED_SPARE = 1.1

@@ -7,7 +7,7 @@
     Ray's pods      Prometheus                          metrics
     DNS             all                                 53
     anywhere        Ray's pods                          `network.egress_ports`
-    Redis           head                                its port, if there is one
+    Redis           head, the operator's clean-up       its port, if there is one
 
 A kubelet's probes pass any policy. Nothing comes in from outside the cluster.
 """
@@ -106,7 +106,11 @@ def api_server_policy(settings: Settings) -> Manifest:
 def _redis(settings: Settings, address: str) -> Manifest:
     port = address.rpartition(":")[2]
     number = int(port) if port.isdecimal() else 6379
-    return _policy(settings, "redis", HEAD_PODS, ["Egress"], egress=[{"ports": [_port(number)]}])
+    policy = _policy(settings, "redis", {}, ["Egress"], egress=[{"ports": [_port(number)]}])
+    # The operator cleans up in a pod of its own once the cluster is gone.
+    nodes = {"key": "ray.io/node-type", "operator": "In", "values": ["head", "redis-cleanup"]}
+    policy["spec"]["podSelector"] = {"matchExpressions": [nodes]}
+    return policy
 
 
 def _policy(
