@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.pod_image import HEALTH_CHECK
 from support.pods import ANY_UID, PodNetwork, can_make_pods
 from support.rendered_cluster import RenderedCluster
 
@@ -60,7 +61,8 @@ class Ran:
         pods = {"head": cluster.head, **cluster.pods}
         titles = {role: pod.run(TITLES).stdout for role, pod in pods.items()}
         self.places = {
-            name: {role for role, told in titles.items() if f"ray::{name}" in told.split()} for name in CLASSES
+            name: {role for role, told in titles.items() if f"ray::{name}" in told.split()}
+            for name in CLASSES
         }
         head = cluster.spec["headGroupSpec"]
         self.probes = cluster.probe(cluster.head, head)
@@ -70,6 +72,7 @@ class Ran:
             name: network.fetch(f"http://{cluster.head.ip}:{ports[name]}/metrics")
             for name in ("metrics", "pgpo-metrics")
         }
+        self.health = cluster.head.run(HEALTH_CHECK)
         self.dashboard = network.fetch(f"http://{cluster.head.ip}:{ports['dashboard']}/api/jobs/")
 
     def wait_for_step(self, step, submitter):
@@ -133,6 +136,7 @@ def test_probes_and_metrics_answer_and_the_dashboard_asks_for_the_token(ran):
     assert ran.metrics["pgpo-metrics"][0] == 200
     assert "pgpo_steps_total" in ran.metrics["pgpo-metrics"][1]
     assert ran.dashboard[0] == 401
+    assert ran.health.stdout == ""  # the image's own asks Ray, where it runs
 
 
 def test_what_the_run_leaves_lies_in_its_claim_and_is_the_arbitrary_user_s(ran):

@@ -1,4 +1,4 @@
-"""Every overlay, as shipped and as rendered, is found well by `k8s check`; no promise of it can be dropped."""
+"""Every overlay, shipped and rendered, is found well by `k8s check`; none of its promises can be dropped."""
 
 import copy
 from pathlib import Path
