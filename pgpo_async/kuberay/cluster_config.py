@@ -26,7 +26,7 @@ def config_in_cluster(config: RunConfig) -> RunConfig:
     values = config.model_dump()
     values["ray"] |= {"address": "auto", "num_cpus": None, "object_store_bytes": None}
     values["output_dir"] = RUNS_FOLDER
-    values["metrics"] |= {"port": config.metrics.port or EXPORTER_PORT, "host": "0.0.0.0"}
+    values["metrics"] |= {"port": EXPORTER_PORT, "host": "0.0.0.0"}
     for role, asked in placed(config).items():
         values[role] |= asked
     for section in ("data", "evaluation"):

@@ -30,6 +30,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "generator": {"spot": False},
         "scorer": {"spot": False},
         "storage": {"access_mode": "ReadWriteOnce", "size": "5Gi", "scratch": "5Gi"},
+        "job": {"ttl_s": 3600},
         "network": {"egress_ports": []},
         "scheduling": {"priority_classes": False},
     }

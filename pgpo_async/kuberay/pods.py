@@ -9,6 +9,7 @@ from typing import Any
 
 from pgpo_async.kuberay.labels import (
     AGENT_PORT,
+    HEAD,
     HOME_FOLDER,
     MOUNTS,
     TEMPORARY_FOLDER,
@@ -44,6 +45,13 @@ PROBES: Manifest = {
     "readinessProbe": {**HEALTH, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 6},
     "livenessProbe": {**HEALTH, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 12},
 }
+GRACE_S = 60
+"""Of a pod that is deleted. A run's own polite stop comes before: `job.stop_grace_s`."""
+STAYS: Mapping[str, str] = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+"""Of head and learner: no autoscaler of machines moves them to save one."""
 LEAVING: Manifest = {"lifecycle": {"preStop": {"exec": {"command": ["/bin/bash", "-c", "ray stop"]}}}}
 """Of workers: Ray hears at once that a node goes, and does not wait until it has been silent for long."""
 
@@ -75,16 +83,17 @@ def pod_template(
     run: str, component: str, settings: Settings, container: Manifest, *, shared_bytes: int, **spec: Any
 ) -> Manifest:
     """Return a Ray node's pod template."""
+    stays = component in (HEAD, "learner")
     if settings.image_pull_secret is not None:
         spec = {"imagePullSecrets": [{"name": settings.image_pull_secret}], **spec}
     return {
-        "metadata": {"labels": labels(run, component)},
+        "metadata": {"labels": labels(run, component), **({"annotations": dict(STAYS)} if stays else {})},
         "spec": {
             "serviceAccountName": SERVICE_ACCOUNT,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": POD_RIGHTS,
-            "terminationGracePeriodSeconds": settings.job.stop_grace_s,
+            "terminationGracePeriodSeconds": GRACE_S,
             **spec,
             "containers": [container],
             "volumes": _volumes(run, settings, shared_bytes),

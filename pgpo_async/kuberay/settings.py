@@ -9,12 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from pgpo_async.config.base import Section
+from pgpo_async.config.checks import Problem
 from pgpo_async.config.document import Document, Written
 from pgpo_async.config.files import read_file
 from pgpo_async.config.issues import Place
+from pgpo_async.config.masking import is_secret_key
 from pgpo_async.config.overrides import apply_override
 from pgpo_async.config.validation import validated
 from pgpo_async.kuberay.settings_types import Image, JobName, Name, Quantity, SecretKey, VariableName
@@ -75,8 +77,8 @@ class JobSettings(Section):
 
     backoff_limit: NonNegativeInt = 3
     """How often the whole cluster is made anew after a failure; the run goes on from its last checkpoint."""
-    ttl_s: NonNegativeInt = 3600
-    """Seconds that the cluster stays after the job's end, for logs and status."""
+    ttl_s: NonNegativeInt = 300
+    """Seconds that the cluster, with its GPUs, stays after the job's end, for a look at its processes."""
     deadline_s: PositiveInt | None = None
     """Longest the job may take, all tries together."""
     start_deadline_s: PositiveInt = 3600
@@ -160,7 +162,7 @@ class Settings(Section):
     secrets: dict[VariableName, SecretKey] = Field(default_factory=dict)
     """Environment variables from Secrets that are there: {HF_TOKEN: hugging-face/token}."""
     environment: dict[VariableName, str] = Field(default_factory=dict)
-    """Further environment variables of all Ray pods; no secrets."""
+    """Further environment variables of all Ray pods; no secrets, which are refused here."""
     head: HeadSettings = HeadSettings()
     generator: PodSettings = PodSettings(spot=True)
     scorer: PodSettings = PodSettings(spot=True)
@@ -171,6 +173,18 @@ class Settings(Section):
     network: NetworkSettings = NetworkSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     scheduling: SchedulingSettings = SchedulingSettings()
+
+    @model_validator(mode="after")
+    def _no_secret_is_written_out(self) -> "Settings":
+        self.refuse(
+            Problem(
+                fields=(("environment", name),),
+                message=f"must not be written into a manifest: name a Secret, secrets.{name}=NAME/KEY",
+            )
+            for name in self.environment
+            if is_secret_key(name)
+        )
+        return self
 
 
 def load_settings(

@@ -56,7 +56,16 @@ def group_shapes(config: RunConfig, settings: Settings) -> list[GroupShape]:
         issues.append("reward: labels and resources must be left out: reward actors run beside the learner")
     if issues:
         raise ConfigError(issues)
-    return [_shape(role, config, settings) for role in _roles(config)]
+    shapes = [_shape(role, config, settings) for role in _roles(config)]
+    most = settings.scheduling.gpus_per_machine
+    if too_many := [
+        f"{shape.role}.actors_per_pod: {shape.actors_per_pod} actors need {shape.gpus} GPUs in one pod, "
+        f"a machine has {most} (scheduling.gpus_per_machine)"
+        for shape in shapes
+        if shape.gpus > most
+    ]:
+        raise ConfigError(too_many)
+    return shapes
 
 
 def placed(config: RunConfig) -> dict[str, dict[str, object]]:

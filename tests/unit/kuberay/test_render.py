@@ -1,5 +1,6 @@
 """Manifests of a run: they say what its config says, always in the same bytes, and nothing drifts from it."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -205,6 +206,7 @@ def test_all_actors_of_any_run_fit_the_nodes_and_each_role_has_its_own(
     )
     if not gpus and overlay != "base":
         values["learner"]["gpus"] = 1.0
+    per_machine = max([per_machine, *(math.ceil((number or 8) * gpus) for number in per_pod)])
     sets = [f"scheduling.gpus_per_machine={per_machine}"]
     sets += [
         f"{name}.actors_per_pod={number}"
@@ -267,6 +269,19 @@ def test_only_what_may_be_lost_runs_where_the_cloud_takes_machines_back():
     assert spot <= tolerated["scorer"]
     assert tolerated["learner"] == {"nvidia.com/gpu"}
     assert "tolerations" not in cluster_of(objects_of("gpu"))["headGroupSpec"]["template"]["spec"]
+
+
+def test_no_autoscaler_of_machines_moves_the_head_or_the_learner():
+    cluster = cluster_of(objects_of("gpu"))
+    kept = {
+        found.get("groupName", "head")
+        for found in [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+        if found["template"]["metadata"]
+        .get("annotations", {})
+        .get("cluster-autoscaler.kubernetes.io/safe-to-evict")
+        == "false"
+    }
+    assert kept == {"head", "learner"}
 
 
 def test_the_ranks_of_several_machines_stay_together():
@@ -361,6 +376,18 @@ REFUSED = {
     "a model of unknown size": ("gpu", [], ["model_parameters=null"], "model_parameters: must be given"),
     "an unknown setting": ("gpu", [], ["storage.sise=1Gi"], "storage.sise: .*did you mean `size`"),
     "a tag that moves": ("gpu", [], ["image=pgpo-async:latest"], "image: must be an image with a tag"),
+    "more GPUs than a machine has": (
+        "gpu",
+        [],
+        ["generator.actors_per_pod=9"],
+        "generator.actors_per_pod: 9 actors need 9 GPUs in one pod",
+    ),
+    "a secret in plain": (
+        "gpu",
+        [],
+        ["environment.HF_TOKEN=abc"],
+        "environment.HF_TOKEN: .*secrets.HF_TOKEN=",
+    ),
     "ranks on spot nodes": ("gpu", [], ["learner.spot=true"], "learner.spot"),
     "a long name": ("gpu", [], [f"name={'a' * 48}"], "name: must be .* 47"),
 }
