@@ -206,7 +206,8 @@ def test_all_actors_of_any_run_fit_the_nodes_and_each_role_has_its_own(
     )
     if not gpus and overlay != "base":
         values["learner"]["gpus"] = 1.0
-    per_machine = max([per_machine, *(math.ceil((number or 8) * gpus) for number in per_pod)])
+    # No pod larger than a machine: that is refused, and tested by itself.
+    per_machine = max([per_machine, *((number or 1) * math.ceil(max(gpus, 1)) for number in per_pod)])
     sets = [f"scheduling.gpus_per_machine={per_machine}"]
     sets += [
         f"{name}.actors_per_pod={number}"
