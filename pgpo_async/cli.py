@@ -19,6 +19,7 @@ import typer
 
 from pgpo_async import __version__
 from pgpo_async.bench.commands import bench
+from pgpo_async.export.command import export
 from pgpo_async.kuberay.commands import k8s
 from pgpo_async.metrics.monitoring_command import monitoring
 from pgpo_async.orchestration.doctor.command import doctor
@@ -43,6 +44,7 @@ app.command()(status)
 app.command()(report)
 app.command()(tokens)
 app.command()(monitoring)
+app.command()(export)
 
 _CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
 _OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")

@@ -15,7 +15,9 @@ from pgpo_async.kuberay.scheduling import learner_affinity, priority_class
 from pgpo_async.kuberay.settings import Settings
 from pgpo_async.kuberay.shape import GroupShape
 
-ENTRYPOINT = f"pgpo-async launch {CONFIG_FOLDER}/{CONFIG_NAME} --resume auto"
+# `exec`: Ray runs this in a shell; where the job is stopped, the shell's orphan would be waited for, all of
+# `stop_grace_s`.
+ENTRYPOINT = f"exec pgpo-async launch {CONFIG_FOLDER}/{CONFIG_NAME} --resume auto"
 SUBMITTER_RETRIES = 3
 
 

@@ -43,10 +43,13 @@ class RunSummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return `summary.json`."""
+        before, after = self.accuracy_before, self.accuracy_after
         return {
             "status": self.status,
-            "accuracy_before": self.accuracy_before.mean if self.accuracy_before else None,
-            "accuracy_after": self.accuracy_after.mean if self.accuracy_after else None,
+            "accuracy_before": before.mean if before else None,
+            "accuracy_before_standard_error": before.standard_error if before else None,
+            "accuracy_after": after.mean if after else None,
+            "accuracy_after_standard_error": after.standard_error if after else None,
             "steps": self.steps,
             "wall_s": self.wall_s,
             "train_s": self.train_s,
