@@ -34,7 +34,14 @@ class RewardWorker:
         self._timeout_s = config.timeout_s
         self._start_timeout_s = start_timeout_s
         self._max_memory_bytes = config.max_memory_bytes
-        self._spec: VerifierSpec = (config.accuracy_weight, config.format_weight, config.function)
+        self._spec: VerifierSpec = (
+            config.accuracy_weight,
+            config.format_weight,
+            config.function,
+            config.tolerance,
+        )
+        self._num_scored = 0
+        self._hits = 0  # of the child that lives; one that is replaced begins anew
         self._turn = threading.Lock()  # held by the call that the child works for
         self._state = threading.Lock()
         self._process: RewardProcess | None = None
@@ -56,9 +63,10 @@ class RewardWorker:
     def score(self, texts: Sequence[str], prompt: Prompt) -> list[RewardParts]:
         """Return one reward for each response text, in order.
 
-        Raises RewardTimeout if they take longer than `reward.timeout_s` together, RewardError with reason
-        "reward_crashed" if the child dies, "reward_closed" after `close`, "reward_error" or
-        "reward_invalid" as `Verifier.score`. The next call works in each case but after `close`.
+        Raises RewardTimeout if they take longer than `reward.timeout_s` together, or one has no verdict in
+        the verifier's own time; RewardError with reason "reward_crashed" if the child dies, "reward_closed"
+        after `close`, "reward_error" or "reward_invalid" as `Verifier.score`. The next call works in each
+        case but after `close`.
         """
         if self._spec[2] is None:
             prompt = replace(prompt, images=())  # only a function of the user's may want to see them
@@ -66,12 +74,17 @@ class RewardWorker:
         scores = self._run(what, self._timeout_s, ("score", list(texts), prompt))
         if len(scores) != len(texts):
             raise RewardError(f"{what}: must be {len(texts)}, got {len(scores)}", reason="reward_invalid")
+        self._num_scored += len(scores)
         return [RewardParts(total=float(total), parts=dict(parts)) for total, parts in scores]
 
     def status(self) -> dict[str, Any]:
-        """Say what this verifier does; answered at any time."""
+        """Say what this verifier does; answered at any time.
+
+        `scored` counts responses; `held_hits` those of the child's that needed no comparison.
+        """
         doing = "verifying answers" if self._turn.locked() else "groups to verify"
-        return {"waiting_for": doing, **vitals(children=True)}
+        counts = {"scored": self._num_scored, "held_hits": self._hits}
+        return {"waiting_for": doing, **counts, **vitals(children=True)}
 
     def close(self) -> None:
         """Kill the child; calls that wait fail. Idempotent."""
@@ -102,6 +115,7 @@ class RewardWorker:
                         message = f"{what}: the reward process {error.message}"
                         raise RewardError(message, reason="reward_crashed") from error
                     continue  # it died while idle (out of memory, for instance): not this group's fault
+                self._hits = answer.get("hits", self._hits)
                 return _scores(answer)
         raise AssertionError("unreachable")
 
@@ -157,4 +171,5 @@ def _scores(answer: dict[str, Any]) -> list[Any]:
         raise ConfigError(answer["config"])
     if "scores" in answer:
         return list(answer["scores"])
-    raise RewardError(answer["message"], reason=answer["reason"])
+    error = RewardError(answer["message"], reason=answer["reason"])
+    raise RewardTimeout(error.message) if error.reason == "reward_timeout" else error

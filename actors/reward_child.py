@@ -24,8 +24,8 @@ from pgpo_async.contracts import ConfigError, Prompt, RewardError
 from pgpo_async.rewards import symbolic
 from pgpo_async.rewards.verifier import Verifier
 
-VerifierSpec = tuple[float, float, str | None]
-"""Accuracy weight, format weight, function: what a `Verifier` is made of."""
+VerifierSpec = tuple[float, float, str | None, float]
+"""Accuracy weight, format weight, function, tolerance: what a `Verifier` is made of."""
 
 MARK_VARIABLE = "PGPO_ASYNC_REWARD_PROCESS"
 """Environment variable by which what the child forks is known as its own."""
@@ -38,8 +38,8 @@ def main(settings: Mapping[str, Any]) -> None:
     """Serve requests until the pipe closes; `settings` are those of `RewardProcess`."""
     die_with_parent(settings["parent_pid"])
     _limit(settings["max_memory_bytes"])
-    accuracy_weight, format_weight, function = settings["spec"]
-    spec: VerifierSpec = (accuracy_weight, format_weight, function)
+    accuracy_weight, format_weight, function, tolerance = settings["spec"]
+    spec: VerifierSpec = (accuracy_weight, format_weight, function, tolerance)
     own_pid, home = os.getpid(), os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     # What fails here fails again in the first request, where it can be reported.
     with contextlib.suppress(BaseException):
@@ -86,7 +86,8 @@ def _serve(spec: VerifierSpec, request: tuple[Any, ...]) -> dict[str, Any]:
         if request[0] == "warm up":
             warm_up(spec)
             return {"scores": []}
-        return {"scores": _scores(spec, request[1], request[2])}
+        scores = _scores(spec, request[1], request[2])
+        return {"scores": scores, "hits": _verifier(spec).hits}
     except ConfigError as error:
         return {"config": list(error.issues)}
     except RewardError as error:

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgpo_async.config.issues import Path, field_name
-from pgpo_async.config.masking import MASK, mask_places
+from pgpo_async.config.masking import MASK, mask_places, masked_text
 
 if TYPE_CHECKING:
+    from pgpo_async.config.inputs import DataConfig
     from pgpo_async.config.pipeline import RoleConfig
     from pgpo_async.config.schema import RunConfig
 
 REWARD_KEYS = ("accuracy", "format", "reward")
 """What the built-in reward can be filtered by."""
+
+SMALLEST_SHARE = 1e-4
+"""Of one source among `data.sources`: a block of the mixing schedule, made at once, holds a draw of each."""
 
 OWNED_ENGINE_ARGUMENTS = {
     "model": "model.path sets it",
@@ -92,11 +96,11 @@ def _input_problems(config: "RunConfig") -> Iterator[Problem]:
     for field, text in (
         ("output_dir", config.output_dir),
         ("model.path", config.model.path),
-        ("data.source", config.data.source),
         ("evaluation.source", config.evaluation.source),
     ):
         if not text.strip():
             yield _problem(f"must not be empty, got {text!r}", field)
+    yield from _source_problems(config.data)
     for field, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
         if seed < 0:
             yield _problem(f"must be at least 0, got {seed}", field)
@@ -105,6 +109,34 @@ def _input_problems(config: "RunConfig") -> Iterator[Problem]:
         yield _problem(
             f"must be at most model.max_pixels ({high}), got {low}", "model.min_pixels", "model.max_pixels"
         )
+
+
+def _source_problems(data: "DataConfig") -> Iterator[Problem]:
+    given = bool(data.source.strip())
+    if given == bool(data.sources):
+        got = f"{masked_text(data.source)!r} and {len(data.sources)} sources"
+        yield _problem(
+            f"must be given, or else data.sources, and not both, got {got}",
+            "data.source",
+            "data.sources",
+        )
+    named = [("data.columns", data.columns)]
+    whole = sum(source.weight for source in data.sources)
+    for number, source in enumerate(data.sources):
+        field = f"data.sources.{number}"
+        named += [(f"{field}.columns", source.columns)] if source.columns else []
+        if not source.source.strip():
+            yield _problem(f"must not be empty, got {source.source!r}", f"{field}.source")
+        if source.weight < whole * SMALLEST_SHARE:
+            yield _problem(
+                f"must be at least {SMALLEST_SHARE} of the weights' sum ({whole:g}), got {source.weight:g}",
+                f"{field}.weight",
+                "data.sources",
+            )
+    for field, columns in named:
+        for name, column in columns.model_dump().items():
+            if not column.strip():
+                yield _problem(f"must not be empty, got {column!r}", f"{field}.{name}")
 
 
 def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:

@@ -1,8 +1,9 @@
 """Config sections of what goes in: the model, the prompts, the sampling, the held-out prompts."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from pgpo_async.config.base import Section
 
@@ -28,11 +29,53 @@ class ModelConfig(Section):
     """Whether Python code that the model's folder or hub page brings is run, here and in vLLM."""
 
 
+class _ListedSection(Section):
+    """A section that lists may hold: tells its unknown keys itself, for `fields` knows sections by name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: Any) -> Any:
+        unknown = sorted(set(values) - set(cls.model_fields)) if isinstance(values, dict) else []
+        if unknown:
+            known = ", ".join(f"`{name}`" for name in cls.model_fields)
+            context = {"names": ", ".join(f"`{name}`" for name in unknown), "known": known}
+            raise PydanticCustomError("unknown_keys", "must have no keys but {known}: {names}", context)
+        return values
+
+
+class ColumnsConfig(_ListedSection):
+    """What a data set calls the columns we read."""
+
+    images: str = "images"
+    """Bytes, paths or {bytes, path}, one or a list of them; null or an empty list for none."""
+    problem: str = "problem"
+    """The question."""
+    answer: str = "answer"
+    """The reference answer."""
+
+
+class SourceConfig(_ListedSection):
+    """One of several sources of prompts."""
+
+    source: str = ""
+    """As `data.source`."""
+    weight: PositiveFloat = 1.0
+    """Its share of the prompts, relative to the other sources' weights."""
+    columns: ColumnsConfig | None = None
+    """As `data.columns`, which it is where not given."""
+
+
 class DataConfig(Section):
     """The prompts to train on, and how a question becomes a chat."""
 
     source: str = "builtin:shapes"
-    """`builtin:shapes`, `builtin:objects`, or a Parquet or JSONL file of `images`, `problem`, `answer`."""
+    """`builtin:shapes`, `builtin:objects`, a Parquet or JSONL file, a folder of them, `hub:NAME[@SPLIT]`."""
+    sources: tuple[SourceConfig, ...] = Field(default=(), strict=False)
+    """Several sources, mixed by their weights, in the place of `data.source`."""
+    columns: ColumnsConfig = ColumnsConfig()
+    """What the source calls its columns, and so does `evaluation.source`."""
+    require_image: bool = False
+    """Whether a prompt without an image is quarantined, as "no_image"; held-out prompts may have none."""
     seed: int = 0
     """Seeds the drawing order."""
     max_prompt_tokens: PositiveInt = 4096
@@ -53,6 +96,13 @@ class DataConfig(Section):
     allow_image_urls: bool = False
     """Whether images may be `data:` URLs, and `file:` URLs, which count as paths. None is ever downloaded."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sources_displace_the_default(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("sources") and "source" not in values:
+            return values | {"source": ""}
+        return values
+
 
 class GenerationConfig(Section):
     """How responses are sampled."""
@@ -71,7 +121,7 @@ class EvaluationConfig(Section):
     """The held-out prompts, asked before and after training."""
 
     source: str = "builtin:shapes"
-    """As `data.source`; built-in data take their held-out split."""
+    """As `data.source`; built-in data take their held-out split, `hub:` data need `@SPLIT`."""
     num_prompts: int = Field(default=200, ge=0)
     """0 turns evaluation off."""
     before: bool = True

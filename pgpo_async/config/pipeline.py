@@ -92,8 +92,10 @@ class RewardConfig(RoleConfig):
     """Last tokens before max_response_tokens over which a penalty grows (DAPO); 0 for none."""
     overlong_penalty: PositiveFloat = 1.0
     """What a response of max_response_tokens loses; the reward's part `overlong` is its share, in [-1, 0]."""
+    tolerance: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the reference's size by which a number may differ from it and be right; 0: exact."""
     function: str | None = None
-    """`module:function` or `path/to/file.py:function` instead of the two above."""
+    """`module:function` or `path/to/file.py:function`, sync or async, instead of what is built in."""
     max_memory_bytes: int | None = Field(default=None, ge=512 << 20)
     """Address space of the process that scores; what asks for more gets a MemoryError. Null: no bound."""
 

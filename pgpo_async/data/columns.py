@@ -1,21 +1,43 @@
-"""The check that a data file has the columns we read, with a hint at the nearest name where it has not."""
+"""The columns we read of a data set, under whichever names it has them; what is missing is told with a hint.
+
+Called by the row readers.
+"""
 
 import difflib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pgpo_async.config.inputs import ColumnsConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.data.rows import COLUMNS
+
+ALL_BLOCKS = 1 << 30
+"""A reader's `window` where reading a row costs a row: all of its blocks can be shuffled among each other."""
 
 
-def check_columns(path: Path, found: Sequence[str]) -> None:
-    """Raise ConfigError with one line for each column of `images`, `problem`, `answer` that is missing."""
-    missing = [name for name in COLUMNS if name not in found]
+def names(columns: ColumnsConfig) -> list[str]:
+    """Return the data set's names of the columns, each once."""
+    return list(dict.fromkeys(columns.model_dump().values()))
+
+
+def renamed(row: Mapping[str, Any], columns: ColumnsConfig) -> dict[str, Any]:
+    """Return a row's `images`, `problem`, `answer`; None for what it lacks."""
+    return {ours: row.get(theirs) for ours, theirs in columns.model_dump().items()}
+
+
+def check_columns(where: str, found: Sequence[str], columns: ColumnsConfig) -> None:
+    """Raise ConfigError with one line for each column that is missing."""
+    wanted = columns.model_dump()
+    others = sorted(set(found) - set(wanted.values()))
+    missing = {ours: theirs for ours, theirs in wanted.items() if theirs not in found}
     if missing:
-        raise ConfigError([f"{path} must have a column {name!r}, {_hint(name, found)}" for name in missing])
+        raise ConfigError(
+            [
+                f"{where} must have a column {theirs!r}, got {sorted(found)}{_hint(ours, theirs, others)}"
+                for ours, theirs in missing.items()
+            ]
+        )
 
 
-def _hint(name: str, found: Sequence[str]) -> str:
-    others = [column for column in found if column not in COLUMNS]
-    near = difflib.get_close_matches(name, others, n=1)
-    return f"got {sorted(found)}" + (f": did you mean to rename {near[0]!r}?" if near else "")
+def _hint(ours: str, theirs: str, others: Sequence[str]) -> str:
+    near = difflib.get_close_matches(theirs, others, n=1)
+    return f": did you mean {near[0]!r}? (columns: {{{ours}: {near[0]}}})" if near else ""

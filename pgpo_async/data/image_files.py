@@ -25,6 +25,7 @@ _SHOWN_CHARACTERS = 80
 class ImageRules:
     """What the images of a data file's row may be; see `DataConfig`, whose fields have the same names."""
 
+    require_image: bool = False
     max_images: int | None = None
     max_image_bytes: int = 64 << 20
     max_image_pixels: int = 89_478_485
@@ -35,6 +36,7 @@ class ImageRules:
     def of(cls, data: DataConfig, model: ModelConfig) -> "ImageRules":
         """The rules that a config states."""
         return cls(
+            require_image=data.require_image,
             max_images=model.max_images_per_prompt,
             max_image_bytes=data.max_image_bytes,
             max_image_pixels=data.max_image_pixels,

@@ -1,4 +1,4 @@
-"""Rows of a JSONL file by byte offset: one scan when opened, then one seek a row. Called by `file_source`."""
+"""Rows of a JSONL file by byte offset: one scan when opened, then one seek a row. Opened by `files`."""
 
 import json
 from collections.abc import Mapping
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pgpo_async.config.inputs import ColumnsConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.data.columns import check_columns
+from pgpo_async.data.columns import ALL_BLOCKS, check_columns, renamed
 from pgpo_async.data.rows import UnreadableRow
 
 MAX_LINE_BYTES = 512 << 20
@@ -21,10 +22,13 @@ _KEPT_BYTES = 4096
 class JsonlRows:
     """Random access by row number; blank lines are no rows. All rows are one block: a seek costs nothing."""
 
-    window = 1
+    window = ALL_BLOCKS
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: ColumnsConfig) -> None:
         """Find the lines. Raises ConfigError if none is a JSON object, or the first one lacks a column."""
+        self.folder = path.parent
+        self._path = path
+        self._columns = columns
         try:
             self._file = path.open("rb")
         except OSError as error:
@@ -32,10 +36,17 @@ class JsonlRows:
         self._offsets = _line_offsets(self._file)
         self.block_sizes: tuple[int, ...] = (len(self._offsets),) if len(self._offsets) else ()
         if self.block_sizes:
-            self._check_columns(path)
+            self._check_columns()
+
+    def row_name(self, number: int) -> str:
+        """Return a row's file and number."""
+        return f"{self._path.stem}/{number}"
 
     def row(self, number: int) -> Mapping[str, Any]:
-        """Return a line's object. Raises ValueError if it is not a JSON object, OSError if unreadable."""
+        """Return a line's columns. Raises ValueError if it is not a JSON object, OSError if unreadable."""
+        return renamed(self._object(number), self._columns)
+
+    def _object(self, number: int) -> dict[str, Any]:
         self._file.seek(int(self._offsets[number]))
         line = self._file.readline(MAX_LINE_BYTES + 1)
         try:
@@ -50,16 +61,16 @@ class JsonlRows:
             raise _unreadable(f"line must be a JSON object, got {type(value).__name__}", line)
         return value
 
-    def _check_columns(self, path: Path) -> None:
+    def _check_columns(self) -> None:
         # One broken line is a prompt to quarantine; a file of broken lines is a mistake to report.
         for number in range(min(_ROWS_LOOKED_AT, len(self._offsets))):
             try:
-                row = self.row(number)
+                row = self._object(number)
             except ValueError:
                 continue
-            check_columns(path, list(row))
+            check_columns(str(self._path), list(row), self._columns)
             return
-        raise ConfigError(f"{path} must hold one JSON object a line, got none in its first lines")
+        raise ConfigError(f"{self._path} must hold one JSON object a line, got none in its first lines")
 
 
 def _unreadable(message: str, line: bytes) -> UnreadableRow:

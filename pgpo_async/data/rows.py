@@ -1,6 +1,6 @@
 """One row of a data file to a `Prompt`, or to the reason why not.
 
-Owns the meaning of the columns `images`, `problem`, `answer`. Called by `file_source`; knows no file format,
+Owns the meaning of the columns `images`, `problem`, `answer`. Called by `row_source`; knows no file format,
 and no file: images are `image_files`' work.
 """
 
@@ -15,21 +15,34 @@ from pgpo_async.contracts import Prompt, PromptError
 from pgpo_async.data.image_files import ImageRules, Unusable, image_bytes, shown
 from pgpo_async.policy.decoding import ImageTooLarge, decode_image
 
-COLUMNS = ("images", "problem", "answer")
 MAX_KEPT_CHARACTERS = 100_000
 """Of a text that is no question, in the record of why."""
 
 
 class RowReader(Protocol):
-    """Random access to a file's rows. Not safe for several threads at once."""
+    """Random access to the rows of a file, or of several. Not safe for several threads at once."""
 
-    block_sizes: tuple[int, ...]
-    """Rows in each block, in file order; a block is what one read costs."""
-    window: int
-    """Blocks the reader can hold at a time."""
+    @property
+    def block_sizes(self) -> tuple[int, ...]:
+        """Rows in each block, in file order; a block is what one read costs."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Blocks the reader can hold at a time."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """What image paths are relative to."""
+        ...
 
     def row(self, number: int) -> Mapping[str, Any]:
-        """Return the columns of a row. Raises OSError or ValueError if it cannot be read."""
+        """Return a row as `images`, `problem`, `answer`. Raises OSError or ValueError if it is unreadable."""
+        ...
+
+    def row_name(self, number: int) -> str:
+        """Return a row's file and its number there; no two rows have the same."""
         ...
 
 
@@ -46,8 +59,9 @@ def prompt_from_row(
 ) -> Prompt:
     """Return the prompt of a row; image paths are relative to `folder`.
 
-    Raises PromptError with reason "unreadable_row", "missing_answer", "invalid_text", "too_many_images",
-    "corrupt_image", "image_too_large", "image_url" or "outside_path"; it holds what there is of the prompt.
+    Raises PromptError with reason "unreadable_row", "missing_answer", "invalid_text", "no_image",
+    "too_many_images", "corrupt_image", "image_too_large", "image_url" or "outside_path"; it holds what there
+    is of the prompt.
     """
     images: list[bytes] = []
     try:
@@ -97,6 +111,8 @@ def _utf8(name: str, text: str) -> str:
 
 def _entries(value: object, rules: ImageRules) -> list[object]:
     entries = [] if value is None else value if isinstance(value, list) else [value]
+    if rules.require_image and not entries:
+        raise Unusable("must have an image (data.require_image), got none", "no_image")
     if rules.max_images is not None and len(entries) > rules.max_images:
         # Before any is read: one row may name a large file ten thousand times.
         raise Unusable(

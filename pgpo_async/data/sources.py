@@ -1,19 +1,28 @@
 """Prompt sources: deterministic random access to prompts by drawing index.
 
 Owns the interface and the choice of a source by its config text. A resumable cursor is just the next index,
-and a lost prompt is drawn again by its own. Called by the orchestration (drawing) and the evaluation.
+and a lost prompt is drawn again by its own. That is also why no row is passed over: one that a filter refuses
+keeps its index, and is counted with its reason like any that cannot be used, so that which prompt an index
+means depends on no other row. Called by the orchestration (drawing) and the evaluation.
 """
 
+import dataclasses
 import difflib
+import functools
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pgpo_async.config.inputs import ColumnsConfig
 from pgpo_async.config.masking import masked_text
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, Prompt
 from pgpo_async.data.builtin_source import BUILTIN_SOURCES, BuiltinSource
-from pgpo_async.data.file_source import READERS, FileSource
+from pgpo_async.data.files import READERS, open_files
+from pgpo_async.data.hub_rows import PREFIX, HubRows, split_of
 from pgpo_async.data.image_files import ImageRules
+from pgpo_async.data.mixed_source import MixedSource
+from pgpo_async.data.parquet_rows import CACHE_BYTES
+from pgpo_async.data.row_source import RowSource
 
 _BUILTIN_NAMES = " or ".join(repr(name) for name in BUILTIN_SOURCES)
 
@@ -41,47 +50,89 @@ class PromptSource(Protocol):
 
 
 def train_source(config: RunConfig) -> PromptSource:
-    """Return the source of the prompts to train on. Raises as `open_source`."""
-    rules = ImageRules.of(config.data, config.model)
-    return open_source(config.data.source, split="train", seed=config.data.seed, rules=rules)
+    """Return the source of the prompts to train on, mixed if it has several. Raises as `open_source`."""
+    data = config.data
+    rules = ImageRules.of(data, config.model)
+    if not data.sources:
+        return open_source(data.source, split="train", seed=data.seed, rules=rules, columns=data.columns)
+    sources, issues = [], []
+    for number, part in enumerate(data.sources):
+        try:
+            source = open_source(
+                part.source,
+                split="train",
+                seed=data.seed,
+                rules=rules,
+                columns=part.columns or data.columns,
+                cache_bytes=CACHE_BYTES // len(data.sources),
+            )
+            sources.append(source)
+        except ConfigError as error:
+            issues += [f"data.sources[{number}].source: {issue}" for issue in error.issues]
+    if issues:
+        raise ConfigError(issues)
+    return MixedSource(sources, [part.weight for part in data.sources], seed=data.seed)
 
 
 def held_out_source(config: RunConfig) -> PromptSource:
     """Return the source of the held-out prompts. Raises as `open_source`."""
-    rules = ImageRules.of(config.data, config.model)
-    return open_source(config.evaluation.source, split="heldout", seed=config.data.seed, rules=rules)
+    data = config.data
+    rules = dataclasses.replace(ImageRules.of(data, config.model), require_image=False)
+    return open_source(
+        config.evaluation.source, split="heldout", seed=data.seed, rules=rules, columns=data.columns
+    )
 
 
 def open_source(
-    spec: str, *, split: Literal["train", "heldout"], seed: int, rules: ImageRules | None = None
+    spec: str,
+    *,
+    split: Literal["train", "heldout"],
+    seed: int,
+    rules: ImageRules | None = None,
+    columns: ColumnsConfig | None = None,
+    cache_bytes: int = CACHE_BYTES,
 ) -> PromptSource:
     """Return the source that `data.source` or `evaluation.source` names.
 
-    `split` chooses among the built-in data only: a file is its own split. `seed` sets the drawing order,
-    `rules` what a file's images may be.
-    Raises ConfigError if there is no such source, or its file is missing, empty, or lacks a column.
+    `split` chooses among the built-in data, and the Hub's split for training where none is named; a file is
+    its own split. `seed` sets the drawing order, `rules` what images may be, `columns` what the columns are
+    called, and `cache_bytes` how much of Parquet files is held.
+    Raises ConfigError if there is no such source, or it is missing, empty, or lacks a column.
     """
     if seed < 0:
         raise ConfigError(f"the data seed must be at least 0, got {seed}")
+    columns = columns or ColumnsConfig()
     if spec.startswith("builtin:"):
         if spec not in BUILTIN_SOURCES:
             raise ConfigError(f"a built-in source must be {_BUILTIN_NAMES}, got {spec!r}")
         return BuiltinSource(name=spec, split=split, seed=seed)
-    path = Path(spec).expanduser().absolute()  # a Ray actor may work in another folder
-    _check_path(path, spec)
-    source = FileSource(path, seed=seed, rules=rules)
+    if spec.startswith(PREFIX):
+        name, hub_split = split_of(spec, "train" if split == "train" else None)
+        source = RowSource(
+            f"{PREFIX}{name}@{hub_split}",
+            functools.partial(HubRows, name, hub_split, columns=columns),
+            seed=seed,
+            rules=rules,
+        )
+    else:
+        path = Path(spec).expanduser().absolute()  # a Ray actor may work in another folder
+        _check_path(path, spec)
+        opener = functools.partial(open_files, path, columns=columns, cache_bytes=cache_bytes)
+        source = RowSource(path.name, opener, seed=seed, rules=rules)
     source.open()
     return source
 
 
 def _check_path(path: Path, spec: str) -> None:
+    if path.is_dir():
+        return
     suffixes = sorted(READERS)
     if path.suffix.lower() not in READERS:
         near = difflib.get_close_matches(spec, BUILTIN_SOURCES, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"a prompt source must be {_BUILTIN_NAMES} or a file ending in one of {suffixes}, "
-            f"got {masked_text(spec)!r}{hint}"
+            f"a prompt source must be {_BUILTIN_NAMES}, a folder, {PREFIX}NAME[@SPLIT] or a file ending in "
+            f"one of {suffixes}, got {masked_text(spec)!r}{hint}"
         )
     if not path.is_file():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -31,6 +31,8 @@ def config_in_cluster(config: RunConfig) -> RunConfig:
         values[role] |= asked
     for section in ("data", "evaluation"):
         values[section]["source"] = _in_volume(values[section]["source"])
+    for source in values["data"]["sources"]:
+        source["source"] = _in_volume(source["source"])
     return RunConfig.model_validate(values)
 
 
@@ -38,6 +40,7 @@ def check_paths(config: RunConfig, settings: Settings) -> None:
     """Raise ConfigError for what lies in no volume of the pods; `config` is the one in the cluster."""
     claims = {RUNS_FOLDER: settings.storage.claim, DATA_FOLDER: settings.storage.data_claim}
     paths = {"data.source": config.data.source, "model.path": config.model.path}
+    paths |= {f"data.sources.{at}.source": one.source for at, one in enumerate(config.data.sources)}
     if config.evaluation.num_prompts:
         paths["evaluation.source"] = config.evaluation.source
     issues = []
@@ -67,7 +70,7 @@ def config_text(config: RunConfig) -> str:
 
 
 def _in_volume(source: Any) -> Any:
-    if not isinstance(source, str) or ":" in source.split("/")[0] or source.startswith("/"):
+    if not isinstance(source, str) or not source or ":" in source.split("/")[0] or source.startswith("/"):
         return source
     path = PurePosixPath(source)
     inside = path.relative_to("data") if path.parts[:1] == ("data",) else path

@@ -19,7 +19,10 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.metrics.run_lock import LOCK_NAME, is_locked
 
-FIXED = ("model.path", "model.dtype", "data.source", "data.seed", "generation.group_size")
+FIXED = (
+    *("model.path", "model.dtype", "generation.group_size", "data.seed"),
+    *("data.source", "data.sources", "data.columns", "data.require_image"),
+)
 """What a run cannot change on its way: its weights and its drawing order would not be those it began with."""
 
 

@@ -8,6 +8,7 @@ from pgpo_async.report.headline import Tile, books_of, tiles_of, wall_s_of
 from pgpo_async.report.html_parts import text
 from pgpo_async.report.problems import problems_of
 from pgpo_async.report.run_data import NO_SUMMARY, UNDER_WAY, RunData
+from pgpo_async.report.run_files import as_mapping
 
 _BADGES = {
     "completed": ("good", "✓"),
@@ -42,13 +43,18 @@ def _about(run: RunData) -> str:
     settings = {
         "model": run.setting("model.path"),
         "method": run.setting("algorithm.shaper.name"),
-        "data": run.setting("data.source"),
+        "data": run.setting("data.source") or _mixed(run),
         "mode": run.setting("mode"),
         "began": moment(run.began_s) if run.began_s is not None else None,
         "took": seconds(wall_s_of(run)) if wall_s_of(run) is not None else None,
         "report of": moment(run.read_s),
     }
     return " · ".join(f"{name} {value}" for name, value in settings.items() if value)
+
+
+def _mixed(run: RunData) -> str:
+    sources = run.setting("data.sources")
+    return " + ".join(str(as_mapping(one).get("source")) for one in sources) if sources else ""
 
 
 def _problems(run: RunData) -> str:

@@ -3,9 +3,6 @@ r"""The format reward: 1 if a response is `<think>...</think>...\boxed{...}...`,
 Owns the rule. White space around `<`, `>` and `/` does not count, so that "< think >" is a tag too.
 """
 
-import re
-
-_SPACE_AROUND_TAG_SIGNS = re.compile(r"\s*([<>/])\s*")
 _OPEN, _CLOSE, _BOX, _BRACE = "<think>", "</think>", r"\boxed{", "}"
 
 
@@ -15,7 +12,7 @@ def format_reward(response: str) -> float:
     Searches for the parts one after the other, which accepts the same texts as the regular expression in
     linear time; its backtracking is cubic in a response that repeats "</think>" and never closes a box.
     """
-    text = _SPACE_AROUND_TAG_SIGNS.sub(r"\1", response)
+    text = _without_space_around_tag_signs(response)
     if not text.startswith(_OPEN):
         return 0.0
     position = len(_OPEN)
@@ -25,3 +22,12 @@ def format_reward(response: str) -> float:
             return 0.0
         position = found + len(part)
     return 1.0
+
+
+def _without_space_around_tag_signs(text: str) -> str:
+    for sign in "<>/":
+        first, *rest = text.split(sign)
+        if rest:
+            *between, last = rest
+            text = sign.join([first.rstrip(), *(piece.strip() for piece in between), last.lstrip()])
+    return text

@@ -4,13 +4,15 @@ Owns finding them and what is wrong with their names. Called by `verifier`.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
 
 from pgpo_async.contracts import ConfigError, Prompt
 from pgpo_async.contracts.by_name import import_place, missing_file
 
-RewardFunction = Callable[[str, Prompt], float | Mapping[str, float]]
+Result = float | Mapping[str, float]
+RewardFunction = Callable[[str, Prompt], Result | Awaitable[Result]]
 
 
 def load_function(spec: str) -> RewardFunction:
@@ -31,6 +33,12 @@ def load_function(spec: str) -> RewardFunction:
     if not callable(function):
         raise ConfigError(f"reward.function must be callable, got {spec!r}, a {type(function).__name__}")
     return function  # type: ignore[no-any-return]
+
+
+def is_async(function: RewardFunction) -> bool:
+    """Whether what a function returns is to be awaited: an `async def`, or an object whose call is one."""
+    call = getattr(function, "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _import(place: str, spec: str) -> ModuleType:

@@ -5,18 +5,24 @@ process's main thread only, because its time limit is a signal: see `actors.rewa
 """
 
 import contextlib
+import functools
 import logging
 import re
 import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from pgpo_async.contracts import RewardTimeout
+
 MAX_LENGTH = 300
 CPU_LIMIT_S = 2.0
-"""An answer that takes longer to compare equals nothing, by rule. It is CPU time, not time on the clock as
-the library's own limit: whether an answer is right must not depend on how busy the machine is."""
+"""A pair that takes longer to compare has no verdict: its group is quarantined. It is CPU time, not time on
+the clock as the library's own limit: whether there is one must not depend on how busy the machine is."""
 
 _OPERATORS = re.compile(r"[=<>+*/^|]")
+_CLOCK_TIME = re.compile(r"[0-9]\s*[ap]\.?m\b", re.IGNORECASE)
+# The library takes "1 2 3" for a sum, as it does the parts of a mixed number.
+_SEVERAL_NUMBERS = re.compile(r"[0-9.]+(?:\s+[0-9.]+)+")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 
 
@@ -28,8 +34,10 @@ def is_mathematical(reference: str) -> bool:
     """Whether a reference may be compared by mathematics.
 
     Words must not: to a computer algebra "top" is t * o * p, which equals "pot", and "red apple" is red in
-    units of apple.
+    units of apple. Nor times of day, whose "am" would be a unit.
     """
+    if _CLOCK_TIME.search(reference):
+        return False
     if re.search(r"[0-9\\]", reference):
         return True
     if _WORD.search(reference):
@@ -37,19 +45,23 @@ def is_mathematical(reference: str) -> bool:
     return len(reference) == 1 or bool(_OPERATORS.search(reference))
 
 
-def equal(reference: str, answer: str) -> bool:
-    """Whether math-verify finds both equal. What it cannot parse, or not in time, equals nothing.
+def equal(reference: str, answer: str, *, tolerance: float = 0.0) -> bool:
+    """Whether math-verify finds both equal, or both are numbers that differ by a share `tolerance` at most.
 
-    Raises ValueError outside the main thread.
+    What it cannot parse, and what is longer than MAX_LENGTH, equals nothing. Raises RewardTimeout for a pair
+    that is not compared in time, ValueError outside the main thread, MemoryError and RecursionError.
     """
-    if len(reference) > MAX_LENGTH or len(answer) > MAX_LENGTH:
+    if len(reference) > MAX_LENGTH or len(answer) > MAX_LENGTH or _SEVERAL_NUMBERS.fullmatch(answer):
         return False
     _load()
     try:
         with _cpu_limit(CPU_LIMIT_S):
-            return _compare(reference, answer)
+            return _compare(reference, answer, tolerance)
     except _OutOfTime:
-        return False
+        message = (
+            f"comparing {answer!r} with {reference!r} must take at most {CPU_LIMIT_S:g} s, got no verdict"
+        )
+        raise RewardTimeout(message) from None
 
 
 def warm_up() -> None:
@@ -64,11 +76,20 @@ def _load() -> None:
         logging.getLogger(f"math_verify.{module}").setLevel(logging.ERROR)
 
 
-def _compare(reference: str, answer: str) -> bool:
-    from math_verify import verify
-
+def _compare(reference: str, answer: str, tolerance: float) -> bool:
     parsed = _parse(answer)
-    return bool(parsed) and bool(verify(_parse(reference), parsed, timeout_seconds=None))
+    if not parsed:
+        return False
+    wanted = _parse_once(reference)
+    return _verified(wanted, parsed) or (
+        tolerance > 0.0 and _near(_number(wanted), _number(parsed), tolerance)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _parse_once(text: str) -> list[object]:
+    """A reference, which the answers of a group share."""
+    return _parse(text)
 
 
 def _parse(text: str) -> list[object]:
@@ -78,6 +99,28 @@ def _parse(text: str) -> list[object]:
     config = [LatexExtractionConfig()]
     parsed: list[object] = parse(f"${text}$", extraction_config=config, parsing_timeout=None)
     return parsed
+
+
+def _verified(wanted: list[object], parsed: list[object]) -> bool:
+    from math_verify import verify
+
+    try:
+        return bool(verify(wanted, parsed, timeout_seconds=None, raise_on_error=True))
+    except (MemoryError, RecursionError):  # of the machinery: no verdict, where the library would say unequal
+        raise
+    except Exception:  # that a pair cannot be compared does not keep its other readings from being equal
+        return bool(verify(wanted, parsed, timeout_seconds=None))
+
+
+def _number(parsed: list[object]) -> float | None:
+    for expression in parsed:
+        if getattr(expression, "is_number", False) and getattr(expression, "is_real", False):
+            return float(expression)  # type: ignore[arg-type]
+    return None
+
+
+def _near(wanted: float | None, number: float | None, tolerance: float) -> bool:
+    return wanted is not None and number is not None and abs(wanted - number) <= tolerance * abs(wanted)
 
 
 @contextlib.contextmanager

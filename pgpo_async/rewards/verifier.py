@@ -4,16 +4,18 @@ Owns the weighing and the refusal of rewards that are no numbers. It has no dead
 own: `actors.reward` gives it both. Every failure raises; no failure becomes a 0 (DESIGN 5.5).
 """
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TypeGuard
 
-from pgpo_async.contracts import ConfigError, Prompt, RewardError
+from pgpo_async.contracts import ConfigError, Prompt, RewardError, RewardTimeout
 from pgpo_async.rewards.accuracy import accuracy_reward
 from pgpo_async.rewards.format import format_reward
-from pgpo_async.rewards.functions import load_function
+from pgpo_async.rewards.functions import is_async, load_function
+from pgpo_async.rewards.recent import RecentVerdicts
 
 WHOLE = "reward"
 """The part that is the total, where a function names it; the only part where it returns a bare number."""
@@ -35,37 +37,60 @@ class Verifier:
     """Scores responses: accuracy and format by weight, or with `function` what it returns.
 
     A function takes `(response, prompt)` and returns a number, or numbers by name: the one named "reward" is
-    the total, without it their sum is.
+    the total, without it their sum is. An `async def` is awaited for all texts of a call at once. What a
+    function returns is never held: it may look at the images, or draw.
     """
 
     def __init__(
-        self, accuracy_weight: float = 0.9, format_weight: float = 0.1, function: str | None = None
+        self,
+        accuracy_weight: float = 0.9,
+        format_weight: float = 0.1,
+        function: str | None = None,
+        tolerance: float = 0.0,
     ) -> None:
-        """Raises ConfigError if the function cannot be found or imported, or a weight is no finite number."""
-        for name, weight in (("accuracy_weight", accuracy_weight), ("format_weight", format_weight)):
-            if not math.isfinite(weight) or weight < 0:
-                raise ConfigError(f"reward.{name} must be a finite number of at least 0, got {weight}")
+        """Raises ConfigError if the function cannot be found or imported, or a number here is unusable."""
+        numbers = {"accuracy_weight": accuracy_weight, "format_weight": format_weight, "tolerance": tolerance}
+        for name, number in numbers.items():
+            if not math.isfinite(number) or number < 0:
+                raise ConfigError(f"reward.{name} must be a finite number of at least 0, got {number}")
         self._weights = {"accuracy": accuracy_weight, "format": format_weight}
+        self._tolerance = tolerance
         self._name = function
         self._function = None if function is None else load_function(function)
+        self._recent = RecentVerdicts()
+
+    @property
+    def hits(self) -> int:
+        """Built-in verdicts that needed no comparison, so far."""
+        return self._recent.hits
 
     def score(self, texts: Sequence[str], prompt: Prompt) -> list[RewardParts]:
         """Return one reward for each text, in order.
 
-        Raises RewardError with reason "reward_error" if scoring raises, "reward_invalid" if a function
-        returns anything but numbers of at most MAX_SIZE: one bad text fails the group.
+        Raises RewardTimeout if two answers cannot be compared in time, RewardError with reason
+        "reward_error" if scoring raises, "reward_invalid" if a function returns anything but numbers of at
+        most MAX_SIZE: one bad text fails the group.
         """
-        return [self._score_one(text, prompt) for text in texts]
-
-    def _score_one(self, text: str, prompt: Prompt) -> RewardParts:
         try:
             if self._function is None:
-                return self._builtin(text, prompt)
-            result = self._function(text, prompt)
+                return [self._builtin(text, prompt) for text in texts]
+            if is_async(self._function):
+                results = asyncio.run(self._awaited(texts, prompt))
+            else:
+                results = [self._function(text, prompt) for text in texts]
+        except RewardTimeout as error:
+            raise RewardTimeout(f"{self._where(prompt)}: {error.message}") from error
         # All of them: whatever a function raises, it must not end the process that scores.
         except BaseException as error:
             message = f"{self._where(prompt)} raised {_told(error)}"
             raise RewardError(message, reason="reward_error") from error
+        return [self._read(result, prompt) for result in results]
+
+    async def _awaited(self, texts: Sequence[str], prompt: Prompt) -> list[object]:
+        assert self._function is not None
+        return list(await asyncio.gather(*(self._function(text, prompt) for text in texts)))  # type: ignore[arg-type]
+
+    def _read(self, result: object, prompt: Prompt) -> RewardParts:
         try:
             return self._checked(result, prompt)
         except RewardError:
@@ -74,7 +99,8 @@ class Verifier:
             raise self._invalid(f"what raises {_told(error)} when it is read", prompt) from error
 
     def _builtin(self, text: str, prompt: Prompt) -> RewardParts:
-        parts = {"accuracy": accuracy_reward(text, prompt.answer), "format": format_reward(text)}
+        accuracy = accuracy_reward(text, prompt.answer, tolerance=self._tolerance, recent=self._recent)
+        parts = {"accuracy": accuracy, "format": format_reward(text)}
         return RewardParts(total=sum(self._weights[name] * part for name, part in parts.items()), parts=parts)
 
     def _checked(self, result: object, prompt: Prompt) -> RewardParts:

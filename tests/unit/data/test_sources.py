@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pgpo_async.config.inputs import ColumnsConfig
 from pgpo_async.contracts import ConfigError, PromptError
 from pgpo_async.data.drawing import epoch_order
-from pgpo_async.data.file_source import FileSource
-from pgpo_async.data.parquet_rows import ParquetRows
+from pgpo_async.data.parquet_rows import GroupCache, ParquetRows
+from pgpo_async.data.row_source import RowSource
 from pgpo_async.data.sources import open_source
 
 
@@ -113,22 +114,23 @@ def test_a_parquet_epoch_decodes_each_row_group_once_and_holds_a_bounded_number(
 ) -> None:
     monkeypatch.setattr("pgpo_async.data.parquet_rows.MAX_CACHED_GROUPS", 3)
     spec = parquet(tmp_path / "set.parquet", rows(100), group=5)
-    source = FileSource(Path(spec), seed=0)
+    source = open_source(spec, split="train", seed=0)
+    assert isinstance(source, RowSource)
     reader = source.open()
     assert isinstance(reader, ParquetRows)
     most_held = 0
     for index in range(100):
         source.prompt(index)
-        most_held = max(most_held, len(reader._tables))
+        most_held = max(most_held, len(reader._cache))
     assert reader.num_group_reads == 20
     assert most_held == 3
 
 
 def test_the_cache_shrinks_to_one_group_where_groups_are_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pgpo_async.data.parquet_rows.CACHE_BYTES", 100)
-    assert ParquetRows(Path(parquet(tmp_path / "set.parquet", rows(20), group=5))).window == 1
+    path = Path(parquet(tmp_path / "set.parquet", rows(20), group=5))
+    assert ParquetRows(path, ColumnsConfig(), GroupCache(100)).window == 1
     assert "smaller row groups" in caplog.text
 
 
@@ -224,8 +226,8 @@ def test_a_file_that_cannot_be_a_source_is_a_config_error_with_a_hint(tmp_path: 
         "objects": "did you mean 'builtin:objects'",
         parquet(
             tmp_path / "renamed.parquet", renamed
-        ): "column 'answer', got .* did you mean to rename 'answers'",
-        jsonl(tmp_path / "renamed.jsonl", renamed): "column 'images', got .* did you mean to rename 'image'",
+        ): r"column 'answer', got .* did you mean 'answers'\? \(columns: {answer: answers}\)",
+        jsonl(tmp_path / "renamed.jsonl", renamed): "column 'images', got .* did you mean 'image'",
         str(tmp_path / "empty.parquet"): "at least one row",
         str(tmp_path / "torn.parquet"): "readable Parquet",
         str(tmp_path / "empty.jsonl"): "at least one row",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgpo_async.contracts import RewardTimeout
 from pgpo_async.rewards.accuracy import accuracy_reward, answers_equal
 from pgpo_async.rewards.answer_text import last_box
 
@@ -22,6 +23,8 @@ RIGHT = [
     ("B: a red square", "B"),
     ("B. 12 cm", "B"),
     ("(B) 12 cm", "B"),
+    ("The answer is (B).", "B"),
+    ("C, A", "A, C"),
     ("B", "(B)"),
     ("B", "B. 12 cm"),
     (r"\text{B}", "B"),
@@ -49,6 +52,10 @@ RIGHT = [
     ("0.3333333", "1/3"),
     ("50%", r"50\%"),
     ("50.0 %", "50%"),
+    ("50%", "50"),
+    ("50", "50%"),
+    ("50%", "0.5"),
+    ("1/2", "50%"),
     ("$5", r"\$5"),
     ("Red", "red"),
     ("light  blue", "lightblue"),
@@ -82,9 +89,10 @@ WRONG = [
     ("1000000", "1000001"),
     ("0.33", "1/3"),
     ("1/0", "3"),
-    ("50%", "50"),
-    ("50", "50%"),
-    ("50%", "0.5"),
+    ("0.5%", "0.5"),
+    ("5000", "50%"),
+    ("1 1/2", "11/2"),
+    ("1  1/2", "11/2"),
     ("12,34", "1234"),
     ("3, 4", "3"),
     ("3 or 4", "3"),
@@ -161,7 +169,6 @@ def test_a_number_equals_itself_in_every_spelling_and_not_its_neighbour(number: 
     for spelling in (f"{number}", f"{number:,}", f"{number}00", f"{number}/1", rf"\frac{{{number}}}{{1}}"):
         assert answers_equal(spelling, f"{number}")
     assert not answers_equal(f"{number}1", f"{number}")
-    assert not answers_equal(f"{number}", f"{number}%")
 
 
 @settings(deadline=None, max_examples=300)
@@ -172,9 +179,10 @@ def test_no_text_in_a_box_raises_where_the_reference_is_a_letter(answer: str, re
     assert accuracy_reward(rf"\boxed{{{answer}}}", reference) in (0.0, 1.0)
 
 
-def test_a_tower_of_powers_is_given_up_in_time_and_not_right() -> None:
+def test_a_tower_of_powers_is_given_up_in_time_and_has_no_verdict() -> None:
     start = time.process_time()
-    assert not answers_equal("9^{9^{9^{9}}}", "7x")
+    with pytest.raises(RewardTimeout, match="got no verdict"):
+        answers_equal("9^{9^{9^{9}}}", "7x")
     assert time.process_time() - start < 8.0
     assert answers_equal(r"\sqrt{12}", r"2\sqrt{3}")  # and the next one is compared
 

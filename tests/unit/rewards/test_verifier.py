@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgpo_async.contracts import ConfigError, Prompt, RewardError
+from pgpo_async.contracts import ConfigError, Prompt, RewardError, RewardTimeout
 from pgpo_async.rewards.verifier import Verifier
 
 PROMPT = Prompt(prompt_id="p/1", question="how many ?", answer="3")
@@ -107,3 +107,72 @@ def test_a_module_that_fails_to_import_says_why_each_time(tmp_path: Path) -> Non
 def test_weights_are_finite_and_not_negative(weight: float) -> None:
     with pytest.raises(ConfigError, match="accuracy_weight"):
         Verifier(weight, 0.1)
+
+
+ASYNC_FUNCTIONS = """
+import asyncio
+
+ARRIVED = []
+ALL = None
+
+async def together(response, prompt):
+    global ALL
+    ALL = ALL or asyncio.Event()
+    ARRIVED.append(response)
+    if len(ARRIVED) == 3:
+        ALL.set()
+    await asyncio.wait_for(ALL.wait(), 30.0)
+    return {"reward": float(response), "seen": len(ARRIVED)}
+
+async def raises(response, prompt):
+    raise KeyError("no such key")
+
+async def nan(response, prompt):
+    return float("nan")
+
+class Judge:
+    async def __call__(self, response, prompt):
+        return 2.0
+
+judge = Judge()
+"""
+
+
+@pytest.fixture
+def async_functions(tmp_path: Path) -> str:
+    path = tmp_path / "my_async_rewards.py"
+    path.write_text(ASYNC_FUNCTIONS)
+    return str(path)
+
+
+def test_an_async_function_is_awaited_for_all_texts_at_once_in_order(async_functions: str) -> None:
+    scored = Verifier(function=f"{async_functions}:together").score(["1", "2", "3"], PROMPT)
+    assert [s.total for s in scored] == [1.0, 2.0, 3.0]
+    assert [s.parts["seen"] for s in scored] == [3.0, 3.0, 3.0]
+    assert Verifier(function=f"{async_functions}:judge").score(["1"], PROMPT)[0].total == 2.0
+
+
+@pytest.mark.parametrize(("name", "reason"), [("raises", "reward_error"), ("nan", "reward_invalid")])
+def test_an_async_function_fails_its_group_as_any_other(async_functions: str, name: str, reason: str) -> None:
+    with pytest.raises(RewardError) as caught:
+        Verifier(function=f"{async_functions}:{name}").score(["1", "2"], PROMPT)
+    assert caught.value.reason == reason
+
+
+def test_a_pair_without_a_verdict_in_time_is_a_timeout_and_no_zero() -> None:
+    prompt = Prompt(prompt_id="p/1", question="?", answer="7x")
+    with pytest.raises(RewardTimeout, match="p/1"):
+        Verifier().score([r"\boxed{7x}", r"\boxed{9^{9^{9^{9}}}}"], prompt)
+
+
+def test_like_answers_of_a_group_are_compared_once() -> None:
+    verifier = Verifier()
+    verifier.score([r"a \boxed{3.0}", r"b \boxed{3.0}", r"c \boxed{4}", "none"], PROMPT)
+    assert verifier.hits == 1
+
+
+def test_the_tolerance_is_of_the_verifier_and_must_be_a_finite_number() -> None:
+    assert Verifier(tolerance=0.01).score([r"\boxed{3.02}"], PROMPT)[0].parts["accuracy"] == 1.0
+    assert Verifier().score([r"\boxed{3.02}"], PROMPT)[0].parts["accuracy"] == 0.0
+    with pytest.raises(ConfigError, match="tolerance"):
+        Verifier(tolerance=math.nan)

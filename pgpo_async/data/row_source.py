@@ -1,49 +1,45 @@
-"""Prompts of a Parquet or JSONL file, drawn epoch after epoch in a seeded order.
+"""Prompts of a set of rows, drawn epoch after epoch in a seeded order.
 
-Owns the mapping from a drawing index to a row. Picklable: it travels into a Ray actor and opens its file
-there, on first use. Called through `sources.open_source`.
+Owns the mapping from a drawing index to a row. Picklable: it travels into a Ray actor and opens its files
+there, on first use. Made by `sources.open_source`.
 """
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from pgpo_async.contracts import ConfigError, Prompt, PromptError
+from pgpo_async.contracts import Prompt, PromptError
 from pgpo_async.data.drawing import RowOrder, epoch_order
 from pgpo_async.data.image_files import ImageRules
-from pgpo_async.data.jsonl_rows import JsonlRows
-from pgpo_async.data.parquet_rows import ParquetRows
 from pgpo_async.data.rows import RowReader, UnreadableRow, prompt_from_row
 
-READERS: dict[str, type[ParquetRows] | type[JsonlRows]] = {".parquet": ParquetRows, ".jsonl": JsonlRows}
 _EPOCHS_KEPT = 2  # prompts given back at an epoch's end are drawn again while the next one runs
 
 
-class FileSource:
-    """A `PromptSource` over one file. For one thread."""
+class RowSource:
+    """A `PromptSource` over the rows that `opener`, which must be picklable, opens. For one thread."""
 
-    def __init__(self, path: Path, *, seed: int, rules: ImageRules | None = None) -> None:
-        self.name = path.name
-        self._path = path
+    def __init__(
+        self, name: str, opener: Callable[[], RowReader], *, seed: int, rules: ImageRules | None = None
+    ) -> None:
+        self.name = name
+        self._opener = opener
         self._seed = seed
         self._rules = rules or ImageRules()
         self._reader: RowReader | None = None
         self._orders: dict[int, RowOrder] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._path, self._seed, self._rules)
+        return _rebuild, (self.name, self._opener, self._seed, self._rules)
 
     @property
     def num_rows(self) -> int:
-        """Rows in the file: the length of an epoch."""
+        """Number of rows: the length of an epoch."""
         return sum(self.open().block_sizes)
 
     def open(self) -> RowReader:
-        """Return the reader, opened now if it was not. Raises ConfigError if the file is unusable."""
+        """Return the reader, opened now if it was not. Raises ConfigError if the rows are unusable."""
         if self._reader is None:
-            reader = READERS[self._path.suffix.lower()](self._path)
-            if not sum(reader.block_sizes):
-                raise ConfigError(f"{self._path} must hold at least one row, got none")
-            self._reader = reader
+            self._reader = self._opener()
         return self._reader
 
     def prompt(self, index: int) -> Prompt:
@@ -53,17 +49,15 @@ class FileSource:
         reader = self.open()
         epoch, place = divmod(index, self.num_rows)
         number = int(self._order(epoch)[place])
-        prompt_id = f"{self._path.stem}/{number}"
+        prompt_id = reader.row_name(number)
         try:
             row = reader.row(number)
         except (OSError, ValueError) as error:
-            message = f"prompt {prompt_id}: row {number} of {self._path.name} must be readable: {error}"
+            message = f"prompt {prompt_id}: row must be readable: {error}"
             text = error.text if isinstance(error, UnreadableRow) else ""
             seen = Prompt(prompt_id=prompt_id, question=text, answer="", index=index)
             raise PromptError(message, reason="unreadable_row", prompt_id=prompt_id, prompt=seen) from error
-        return prompt_from_row(
-            row, prompt_id=prompt_id, index=index, folder=self._path.parent, rules=self._rules
-        )
+        return prompt_from_row(row, prompt_id=prompt_id, index=index, folder=reader.folder, rules=self._rules)
 
     def _order(self, epoch: int) -> RowOrder:
         if epoch not in self._orders:
@@ -75,5 +69,5 @@ class FileSource:
         return self._orders[epoch]
 
 
-def _rebuild(path: Path, seed: int, rules: ImageRules) -> FileSource:
-    return FileSource(path, seed=seed, rules=rules)
+def _rebuild(name: str, opener: Callable[[], RowReader], seed: int, rules: ImageRules) -> RowSource:
+    return RowSource(name, opener, seed=seed, rules=rules)
