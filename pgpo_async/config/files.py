@@ -32,7 +32,7 @@ def _file_text(path: FilePath) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file{_similar_file(path)}") from None
+        raise ConfigError(f"{path}: no such file{similar_file(path)}") from None
     except IsADirectoryError:
         raise ConfigError(f"{path}: must be a YAML file, got a folder") from None
     except OSError as error:
@@ -47,7 +47,8 @@ def _file_text(path: FilePath) -> str:
         raise ConfigError(message) from None
 
 
-def _similar_file(path: FilePath) -> str:
+def similar_file(path: FilePath) -> str:
+    """Say which file beside it was meant, as the end of a message; empty where none is near."""
     try:
         names = os.listdir(path.parent)
     except OSError:

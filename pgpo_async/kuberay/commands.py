@@ -38,14 +38,15 @@ def render(
         from pgpo_async.kuberay.kustomize import folder
         from pgpo_async.kuberay.render import as_text, rendered
         from pgpo_async.kuberay.summary import summary
-        from pgpo_async.kuberay.writing import planned, write_files
+        from pgpo_async.kuberay.writing import planned
+        from pgpo_async.metrics.monitoring_files import write_texts
 
         run = planned(config, overrides or (), overlay, settings, set_ or ())
         objects = rendered(run, overlay)
         if output is None:
             typer.echo(as_text(objects), nl=False)
             return
-        write_files(output, folder(objects))
+        write_texts(output, folder(objects))
         typer.echo(summary(run, objects, output))
 
 
@@ -60,7 +61,8 @@ def tree(
 ) -> None:
     """Write the kustomize base and overlays that k8s/ holds."""
     with told_in_a_line():
-        from pgpo_async.kuberay.writing import shipped_tree, write_files
+        from pgpo_async.kuberay.writing import shipped_tree
+        from pgpo_async.metrics.monitoring_files import write_texts
 
-        for path in write_files(folder, shipped_tree(config, demo, settings)):
+        for path in write_texts(folder, shipped_tree(config, demo, settings)):
             typer.echo(path)

@@ -13,6 +13,8 @@ PART_OF = {"app.kubernetes.io/part-of": "pgpo-async"}
 INSTANCE = "app.kubernetes.io/instance"
 """A run's."""
 COMPONENT = "app.kubernetes.io/component"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Kueue's: the LocalQueue that an object waits in."""
 HEAD, SUBMITTER = "head", "submitter"
 """Values of COMPONENT; a worker's is its role."""
 

@@ -139,6 +139,12 @@ def resources(
     return {"cpu": as_cpus(cpus), "memory": memory, **devices}, {"memory": memory, **devices}
 
 
+def from_secret(reference: str) -> Manifest:
+    """Return what takes its value from a Secret, NAME/KEY."""
+    name, key = reference.split("/")
+    return {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+
+
 def config_map_name(run: str) -> str:
     """The ConfigMap of a run's config."""
     return f"{run}-config"
@@ -158,8 +164,7 @@ def _environment(
     }
     env: list[Manifest] = [{"name": name, "value": value} for name, value in plain.items()]
     for name, reference in settings.secrets.items() if secrets else ():
-        secret, key = reference.split("/")
-        env.append({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
+        env.append({"name": name, **from_secret(reference)})
     return env
 
 

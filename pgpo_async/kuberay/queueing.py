@@ -4,11 +4,10 @@ The queues are an example: quota for this one run, of one flavour of nodes. A cl
 only the label on the RayJob. Kueue starts no RayJob whose cluster scales itself.
 """
 
-from pgpo_async.kuberay.labels import PART_OF, Manifest
+from pgpo_async.kuberay.labels import PART_OF, QUEUE_LABEL, Manifest
 from pgpo_async.kuberay.planned_run import PlannedRun
 from pgpo_async.kuberay.quantities import GI, as_cpus, as_memory
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 FLAVOR, CLUSTER_QUEUE = "pgpo-async-nodes", "pgpo-async"
 SUBMITTER_CPUS, SUBMITTER_BYTES = 1.0, GI
 

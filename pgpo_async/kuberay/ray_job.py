@@ -10,7 +10,14 @@ from typing import Any
 from pgpo_async.kuberay.cluster_config import CONFIG_FOLDER, CONFIG_NAME
 from pgpo_async.kuberay.labels import HEAD, HEAD_PORTS, INSTANCE, PART_OF, WORKER_PORTS, Manifest
 from pgpo_async.kuberay.memory import PodMemory, RunMemory
-from pgpo_async.kuberay.pods import LEAVING, pod_template, ray_container, resources, submitter_template
+from pgpo_async.kuberay.pods import (
+    LEAVING,
+    from_secret,
+    pod_template,
+    ray_container,
+    resources,
+    submitter_template,
+)
 from pgpo_async.kuberay.scheduling import learner_affinity, priority_class
 from pgpo_async.kuberay.settings import Settings
 from pgpo_async.kuberay.shape import GroupShape
@@ -57,8 +64,7 @@ def _fault_tolerance(settings: Settings) -> Manifest:
         return {}
     options: dict[str, Any] = {"redisAddress": redis.address}
     if redis.password is not None:
-        name, key = redis.password.split("/")
-        options["redisPassword"] = {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
+        options["redisPassword"] = from_secret(redis.password)
     return {"gcsFaultToleranceOptions": options}
 
 

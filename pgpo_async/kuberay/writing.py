@@ -1,7 +1,7 @@
-"""From files to files: what the `k8s` commands read and write."""
+"""From files to files: what the `k8s` commands read, and the texts that they write."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pgpo_async.config import load_config
@@ -32,19 +32,3 @@ def shipped_tree(config: Path, demo: Path, settings: Path) -> Files:
     overlays = {name: rendered(run, name) for name in OVERLAYS if name not in (BASE, DEMO)}
     overlays[DEMO] = rendered(planned(demo, (), DEMO, None, ()), DEMO)
     return tree(rendered(run, BASE), overlays)
-
-
-def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write texts below a folder; return the paths. Raises ConfigError where that cannot be."""
-    written = []
-    for name, text in files.items():
-        path = folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror or error}; choose a folder you may write"
-            ) from error
-        written.append(path)
-    return written

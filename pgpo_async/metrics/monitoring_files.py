@@ -1,5 +1,6 @@
 """What a monitoring system takes of this program: Grafana's dashboards and Prometheus's rules, as files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pgpo_async.contracts import ConfigError
@@ -19,8 +20,13 @@ def monitoring_texts(runbook: str = RUNBOOK) -> dict[str, str]:
 
 def write_monitoring(folder: Path, runbook: str = RUNBOOK) -> list[Path]:
     """Write dashboards and rules into `folder`; return the files. Raises ConfigError where that cannot be."""
+    return write_texts(folder, monitoring_texts(runbook))
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write texts below a folder, by their paths; return the files. Raises ConfigError, as above."""
     written = []
-    for name, text in monitoring_texts(runbook).items():
+    for name, text in texts.items():
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

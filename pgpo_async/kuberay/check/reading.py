@@ -5,8 +5,6 @@ folder with a `kustomization.yaml` at its top is checked as kustomize renders it
 a cluster would get.
 """
 
-import difflib
-import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgpo_async.config.files import similar_file
 from pgpo_async.contracts import ConfigError
 from pgpo_async.kuberay.check.manifest import Finding, Manifest
 from pgpo_async.kuberay.check.yaml_text import NotYaml, read_documents
@@ -91,7 +90,7 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
     elif path.exists():
         raise ConfigError(f"{path}: must be a folder or a file; `-` reads stdin")
     else:
-        raise ConfigError(f"{path}: no such folder or file{_similar(path)}")
+        raise ConfigError(f"{path}: no such folder or file{similar_file(path)}")
 
 
 def _decoded(name: str, data: bytes) -> str:
@@ -122,12 +121,3 @@ def _kustomized(path: Path) -> str:
         reason = " ".join(done.stderr.decode(errors="replace").split()) or f"exit code {done.returncode}"
         raise ConfigError(f"{path}: `{told}` failed: {reason}")
     return _decoded(told, done.stdout)
-
-
-def _similar(path: Path) -> str:
-    try:
-        names = os.listdir(path.parent)
-    except OSError:
-        return ""
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f", did you mean {path.parent / close[0]}?" if close else ""

@@ -10,9 +10,8 @@ from pgpo_async.kuberay.check.names import dns_label_problem
 from pgpo_async.kuberay.check.ray import ray_jobs
 from pgpo_async.kuberay.check.values import mapping, part, text, whole
 from pgpo_async.kuberay.check.yaml_text import NotYaml, read_documents
+from pgpo_async.kuberay.settings_types import MAX_JOB_NAME
 
-LONGEST_NAME = 47
-"""The operator makes names of services and pods from it, which have 63."""
 MANAGERS = ("ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue")
 MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 
@@ -21,7 +20,7 @@ def check_jobs(manifests: list[Manifest]) -> Iterator[Finding]:
     """Check every RayJob."""
     for job in ray_jobs(manifests):
         if job.name and (
-            problem := dns_label_problem(job.name, starts_with_letter=True, longest=LONGEST_NAME)
+            problem := dns_label_problem(job.name, starts_with_letter=True, longest=MAX_JOB_NAME)
         ):
             yield job.error(("metadata", "name"), problem)
         yield from _check_life(job)

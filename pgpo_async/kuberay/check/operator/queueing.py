@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pgpo_async.kuberay.check.manifest import Finding, Manifest
 from pgpo_async.kuberay.check.ray import cluster_of, ray_jobs
 from pgpo_async.kuberay.check.values import mapping, part
+from pgpo_async.kuberay.labels import QUEUE_LABEL
 
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 MOST_GROUPS = 7
 """A workload has at most eight sets of pods; one is the head."""
 

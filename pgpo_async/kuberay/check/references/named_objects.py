@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from pgpo_async.config.fields import closest
 from pgpo_async.config.issues import Path
 from pgpo_async.kuberay.check.manifest import Finding, Manifest
-from pgpo_async.kuberay.check.operator.queueing import QUEUE_LABEL
 from pgpo_async.kuberay.check.pods import Pod, all_pods
 from pgpo_async.kuberay.check.ray import clusters
 from pgpo_async.kuberay.check.schemas.kueue import API_GROUP as KUEUE
 from pgpo_async.kuberay.check.values import mapping, mappings, part, text
+from pgpo_async.kuberay.labels import QUEUE_LABEL
 
 LARGEST_CONFIG_MAP = 1 << 20
 PRIORITY = "scheduling.k8s.io"
