@@ -110,8 +110,11 @@ class RewardProcess:
         self._child.kill()
         self._child.wait()
         for _ in range(_ROUNDS):
-            if not self._kill_marked():
+            killed = self._kill_marked()
+            if not killed:
                 break
+            # One that is dying has lost its environment, and runs for another moment.
+            _wait_ended(killed)
 
     def close(self) -> None:
         """Let go of a child that was killed; by whoever asks it."""
@@ -193,16 +196,14 @@ class RewardProcess:
             raise ProcessDied("wrote something else than an answer into its pipe", begun=True) from error
         return frame
 
-    def _kill_marked(self) -> bool:
-        """Kill what carries the child's mark; whether there was any."""
-        found = False
+    def _kill_marked(self) -> list[psutil.Process]:
+        """Kill what carries the child's mark; what was found."""
+        found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.status() == psutil.STATUS_ZOMBIE:
-                    continue
-                if process.environ().get(MARK_VARIABLE) == self._mark:
+                if not _has_ended(process) and process.environ().get(MARK_VARIABLE) == self._mark:
                     process.kill()
-                    found = True
+                    found.append(process)
         return found
 
     def _close_pipes(self) -> None:
@@ -213,6 +214,20 @@ class RewardProcess:
         for end in (self._requests, self._answers, self._output):
             with contextlib.suppress(OSError):
                 os.close(end)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Also where nobody reaps it, as in a container without an init."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _wait_ended(processes: list[psutil.Process]) -> None:
+    deadline = time.monotonic() + _DYING_S
+    while not all(_has_ended(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def _read(pipe: int) -> bytes | None:
