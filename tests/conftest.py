@@ -1,7 +1,6 @@
 """What every test session needs before Ray is imported."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,15 +15,18 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
-CLUSTERS = Path(__file__).parent / "integration"
 
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Two processes: clusters one after another in the one, unit tests file by file beside them."""
-    for item in items:
-        group = "clusters" if item.path.is_relative_to(CLUSTERS) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Clusters(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return "clusters" if path.startswith("tests/integration/") else path
+
+    return Clusters(config, log)
 
 
 @pytest.fixture(scope="module")
