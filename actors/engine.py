@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import xxhash
 from PIL.Image import Image
 
 from pgpo_async.actors.concurrency import EngineLoad
@@ -34,6 +35,14 @@ class Sampling:
     temperature: float
     top_p: float
     max_tokens: int
+    seed: int | None = None
+    """With one, a prompt's responses are the same each time it is asked of the same weights."""
+
+    def prompt_seed(self, prompt_id: str) -> int | None:
+        """The seed of one prompt's responses, in 63 bits."""
+        if self.seed is None:
+            return None
+        return xxhash.xxh3_64_intdigest(f"{self.seed}/{prompt_id}".encode()) >> 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +144,7 @@ class RolloutEngine:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens,
+            seed=sampling.prompt_seed(prompt_id),
             logprobs=0,
             # One list of numbers instead of an object a token, and text only once, at the end: together a
             # third of this process's time.

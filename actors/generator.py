@@ -84,6 +84,12 @@ class Generator:
         self._num_prompts = 0
         self._load = EngineLoad(cache_use=0.0, num_waiting=0, num_preempted=0)
         self._num_preempted = 0
+        self._sampling = Sampling(
+            num_samples=config.generation.group_size,
+            temperature=config.generation.temperature,
+            top_p=config.generation.top_p,
+            max_tokens=config.generation.max_response_tokens,
+        )
         start = config.generator.prompts_in_flight
         self._limit = ConcurrencyLimit(
             start, max(start, config.generator.max_prompts_in_flight or config.max_slots)
@@ -186,9 +192,8 @@ class Generator:
             # Work sampled with older weights would be too old when its turn comes. The bound keeps a learner
             # that stopped publishing from stopping generation: the queue's own lag check then decides.
             await self._weights.reach(reservation.min_version, FRESH_WEIGHTS_S)
-            sampling = self._sampling(self._config.generation.group_size, self._config.generation.temperature)
             self._in_flight.begin(group_id, self._engine.version)
-            group = await self._maker.make(group_id, prompt, sampling, self._busy)
+            group = await self._maker.make(group_id, prompt, self._sampling, self._busy)
             self._in_flight.end(group_id)
             payload, *more = in_parts(encode(group))
             await self._queue.commit.remote(group_id, self._name, payload, group.header(), *more)
@@ -209,23 +214,8 @@ class Generator:
         except LeaseError as late:
             logger.warning("%s: group %s failed too late to be told: %s", self._name, group_id, late)
 
-    def _sampling(self, num_samples: int, temperature: float) -> Sampling:
-        generation = self._config.generation
-        return Sampling(
-            num_samples=num_samples,
-            temperature=temperature,
-            top_p=generation.top_p,
-            max_tokens=generation.max_response_tokens,
-        )
-
     async def answer(
-        self,
-        prompts: Sequence[Prompt],
-        *,
-        version: int,
-        num_samples: int,
-        temperature: float,
-        rewarded: bool = True,
+        self, prompts: Sequence[Prompt], sampling: Sampling, *, version: int = 0, rewarded: bool = True
     ) -> tuple[list[RolloutGroup], list[tuple[str, str]]]:
         """Answer prompts outside the queue (held-out ones), with at least weight version `version`.
 
@@ -235,15 +225,16 @@ class Generator:
         return await answer_all(
             self._maker,
             prompts,
-            self._sampling(num_samples, temperature),
+            sampling,
             num_at_once=self._config.generator.prompts_in_flight,
             rewarded=rewarded,
         )
 
-    async def load_version(self, version: int) -> None:
-        """Load the newest version now if this engine is older than `version`."""
+    async def load_version(self, version: int) -> int:
+        """Load the newest version now if this engine is older than `version`; return what it serves."""
         if version > self._engine.version:
             await self._weights.load_newest()
+        return self._engine.version
 
     async def refresh(self) -> None:
         """Load the newest published version whole, again if need be, and use no cache of before."""

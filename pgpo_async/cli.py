@@ -26,6 +26,7 @@ from pgpo_async.orchestration.doctor.command import doctor
 from pgpo_async.orchestration.status_command import status
 from pgpo_async.report.report_command import report
 from pgpo_async.report.tokens.command import tokens
+from pgpo_async.suite.command import evaluate
 from pgpo_async.told import told_in_a_line
 
 # Plain help and plain tracebacks: rich would take longer to import than the rest of this module.
@@ -45,6 +46,7 @@ app.command()(report)
 app.command()(tokens)
 app.command()(monitoring)
 app.command()(export)
+app.command("eval")(evaluate)
 
 _CONFIG = typer.Argument(metavar="CONFIG", help="YAML file, for instance configs/local.yaml.")
 _OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="For instance learner.optimizer.lr=1e-6.")

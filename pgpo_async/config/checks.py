@@ -52,6 +52,7 @@ def problems(config: "RunConfig") -> Iterator[Problem]:
     yield from _reward_problems(config)
     yield from _role_problems(config)
     yield from _step_problems(config)
+    yield from _evaluation_problems(config)
 
 
 def warnings(config: "RunConfig") -> Iterator[str]:
@@ -217,6 +218,23 @@ def _role_problems(config: "RunConfig") -> Iterator[Problem]:
     if config.learner.gpus > 1:
         yield _problem(
             f"must be at most 1, a rank drives at most one device, got {config.learner.gpus}", "learner.gpus"
+        )
+
+
+def _evaluation_problems(config: "RunConfig") -> Iterator[Problem]:
+    evaluation, most = config.evaluation, config.generation.max_response_tokens
+    if evaluation.every and not evaluation.num_prompts:
+        yield _problem(
+            f"needs evaluation.num_prompts above 0, got {evaluation.num_prompts}",
+            "evaluation.every",
+            "evaluation.num_prompts",
+        )
+    if evaluation.max_response_tokens is not None and evaluation.max_response_tokens > most:
+        yield _problem(
+            f"must be at most generation.max_response_tokens ({most}), which the engines are made for, got "
+            f"{evaluation.max_response_tokens}",
+            "evaluation.max_response_tokens",
+            "generation.max_response_tokens",
         )
 
 

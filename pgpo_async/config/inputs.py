@@ -118,15 +118,27 @@ class GenerationConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """The held-out prompts, asked before and after training."""
+    """The held-out prompts, asked before and after training, or while it goes on; and how benchmarks are."""
 
     source: str = "builtin:shapes"
     """As `data.source`; built-in data take their held-out split, `hub:` data need `@SPLIT`."""
+    columns: ColumnsConfig | None = None
+    """As `data.columns`, which it is where not given."""
     num_prompts: int = Field(default=200, ge=0)
     """0 turns evaluation off."""
     before: bool = True
     """Whether they are asked before training, too."""
+    every: int = Field(default=0, ge=0)
+    """Steps between evaluations while training goes on, on engines of their own; 0 for none."""
+    replicas: PositiveInt = 1
+    """Such engines, each placed and made as a generator is."""
     samples_per_prompt: PositiveInt = 4
     """k of avg@k."""
     temperature: float = Field(default=1.0, ge=0.0)
     """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Of the sampled distribution."""
+    max_response_tokens: PositiveInt | None = None
+    """A response is cut here; generation.max_response_tokens where not given, and never more."""
+    seed: int = Field(default=0, ge=0)
+    """Seeds each prompt's responses: the same weights give the same answers, two models differ by weights."""

@@ -79,7 +79,11 @@ def held_out_source(config: RunConfig) -> PromptSource:
     data = config.data
     rules = dataclasses.replace(ImageRules.of(data, config.model), require_image=False)
     return open_source(
-        config.evaluation.source, split="heldout", seed=data.seed, rules=rules, columns=data.columns
+        config.evaluation.source,
+        split="heldout",
+        seed=data.seed,
+        rules=rules,
+        columns=config.evaluation.columns or data.columns,
     )
 
 

@@ -5,6 +5,7 @@
     one pod      actors_per_pod actors, their CPUs and GPUs, one resource `pgpo_ROLE` an actor
     pods         replicas / actors_per_pod
 
+Engines that evaluate during training (`evaluation.every`) are placed as generators, in the generators' group.
 Reward actors are placed beside the learner: what they stand on must neither be taken back by a cloud nor be
 kept from an autoscaler that would like to give it back. Pure: no manifest, no bytes.
 """
@@ -93,9 +94,10 @@ def _shape(role: str, config: RunConfig, settings: Settings) -> GroupShape:
     own: RoleConfig = getattr(config, role)
     pod: PodSettings = getattr(settings, role)
     each = pod.actors_per_pod or _actors_per_pod(role, own, settings)
-    pods = math.ceil(own.replicas / each)
+    evaluators = config.evaluation.replicas if role == "generator" and config.evaluation.every else 0
+    pods = math.ceil((own.replicas + evaluators) / each)
     fixed = role == "learner"
-    fewest = math.ceil(getattr(own, "min_replicas", own.replicas) / each)
+    fewest = math.ceil((getattr(own, "min_replicas", own.replicas) + evaluators) / each)
     cpus = each * own.cpus
     if fixed:
         cpus += math.ceil(config.reward.replicas / pods) * config.reward.cpus

@@ -14,9 +14,9 @@ ACCURACY = gauge("pgpo_accuracy_ratio", "ratio", "Share of right responses among
 HELD_OUT = gauge(
     "pgpo_held_out_accuracy_ratio",
     "ratio",
-    "Accuracy on held-out prompts, before training and after it.",
-    "evaluation.num_prompts above 0; `after` only once training has ended",
-    when=("before", "after"),
+    "Accuracy on held-out prompts, before training, during it and after it.",
+    "evaluation.num_prompts above 0; `during` with evaluation.every, `after` only once training has ended",
+    when=("before", "during", "after"),
 )
 LOSS = gauge("pgpo_loss", "", "Policy loss with all its terms.")
 GRADIENT_NORM = gauge("pgpo_gradient_norm", "", "Norm of the gradient before it is clipped.")

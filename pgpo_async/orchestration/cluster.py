@@ -149,6 +149,10 @@ class Cluster:
         """The verifiers."""
         return self._pipe.rewards
 
+    def evaluator(self, name: str) -> Any:
+        """Make an engine that only answers: a generator whose loop is never run."""
+        return self._pipe.generator(name)
+
     @property
     def generators(self) -> list[Any]:
         """The generator actors."""

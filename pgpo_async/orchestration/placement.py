@@ -139,21 +139,22 @@ def plan_placement(config: RunConfig) -> PlacementPlan:
     }
     if not config.uses_scorers:
         del work["scorer"]
-    roles = [
-        RolePlan(
-            role=name,
-            replicas=getattr(config, name).replicas,
-            work=text,
-            **getattr(config, name).model_dump(include={"cpus", "gpus", "resources", "labels"}),
-        )
-        for name, text in work.items()
-    ]
+    roles = [_role_plan(name, getattr(config, name), text) for name, text in work.items()]
+    if config.evaluation.every:
+        evaluator = config.generator.model_copy(update={"replicas": config.evaluation.replicas})
+        text = f"vLLM, held-out prompts every {config.evaluation.every} steps, placed as a generator"
+        roles.append(_role_plan("evaluation", evaluator, text))
     control = {
         "queue": f"replay queue, {config.max_slots} admission slots",
         "store": f"weight versions, {config.weights.keep_versions} kept",
     }
     roles += [RolePlan(role=n, replicas=1, cpus=CONTROL_CPUS, work=w) for n, w in control.items()]
     return PlacementPlan(roles=tuple(roles))
+
+
+def _role_plan(name: str, role: RoleConfig, work: str) -> RolePlan:
+    asked = role.model_dump(include={"cpus", "gpus", "resources", "labels"})
+    return RolePlan(role=name, replicas=role.replicas, work=work, **asked)
 
 
 def check_room(role: RoleConfig, num_more: int, available: Mapping[str, float]) -> str | None:

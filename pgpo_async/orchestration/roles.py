@@ -27,4 +27,5 @@ def processes(config: RunConfig) -> Any:
         include={"system_prompt", "instruction", "max_prompt_tokens", "max_image_pixels"}
     )
     sections = (config.model, config.generation, config.generator, config.scorer, config.reward, config.ray)
-    return learner, data, [section.model_dump() for section in sections]
+    evaluators = config.evaluation.every and config.evaluation.replicas
+    return learner, data, evaluators, [section.model_dump() for section in sections]

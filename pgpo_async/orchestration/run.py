@@ -189,7 +189,7 @@ class Run:
 
     def _finish(self, status: str, *, at_once: bool) -> None:
         self._keep = self._keep and status == "completed"
-        self._telemetry.close()
+        self._telemetry.close(patient=status == "completed")
         left_behind: list[str] = []
         try:
             if not self._keep:

@@ -4,6 +4,7 @@ config.yaml           the resolved configuration, without its secrets; `launch` 
                       (config-1.yaml: before the first resume)
 metrics.jsonl         one line a step
 rolled_back.jsonl     its lines of steps that were done again after the last checkpoint
+evaluations.jsonl     held-out accuracy while training went on, one line an evaluation (see `evaluators`)
 events.jsonl          what happened: deaths, restarts, resumes, warnings
 quarantine.parquet    what could not be used, with reason, error and input (see `quarantine_file`)
 skipped/              the batches of steps that updated nothing (see `skipped_steps`)
@@ -40,6 +41,9 @@ from pgpo_async.metrics.strict_json import strict
 from pgpo_async.orchestration import quarantine_file
 from pgpo_async.orchestration.quarantine_file import QuarantineFile
 from pgpo_async.orchestration.status_reader import STATUS_NAME
+from pgpo_async.report.run_files import JsonLines, as_count
+
+EVALUATIONS = "evaluations.jsonl"
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +144,15 @@ class RunFolder:
         if len(kept) < len(lines):
             self._write("metrics.jsonl", "".join(f"{line}\n" for line in kept))
         self.num_rolled_back += len(undone)
+        self._forget_evaluations(step)
         return len(undone)
+
+    def _forget_evaluations(self, step: int) -> None:
+        """Take back what was said of later weights: those steps are done again, and evaluated again."""
+        path = self.path / EVALUATIONS
+        if path.exists():
+            kept = [line for line in JsonLines(path) if (as_count(line.get("step")) or 0) <= step]
+            self._write(EVALUATIONS, "".join(json.dumps(line) + "\n" for line in kept))
 
     def tell(self, text: str) -> None:
         """Show a line, and keep it with the run's events."""
@@ -152,6 +164,10 @@ class RunFolder:
         self.num_warnings += text.startswith("warning: ")
         event = {"time_s": time.time(), "event": text}
         self.try_to_write("events.jsonl", lambda: self._append("events.jsonl", event))
+
+    def log_evaluation(self, values: Mapping[str, Any]) -> None:
+        """Append one line to `evaluations.jsonl`."""
+        self.try_to_write(EVALUATIONS, lambda: self._append(EVALUATIONS, values))
 
     def log_quarantine(self, records: Sequence[Quarantined]) -> None:
         """Add records to `quarantine.parquet`; those that could not be written are tried again."""

@@ -5,6 +5,7 @@
     board        metrics, for Prometheus (exporter) and Ray (mirror)
     observer     status.json, and the metrics of what nobody tells
     samples      whole groups of some steps
+    evaluators   held-out accuracy while training goes on
     sinks        other trackers
 
 Made by `run`, fed by `run_loop` and `step_books`.
@@ -37,6 +38,7 @@ from pgpo_async.metrics.trackers import make_sinks
 from pgpo_async.orchestration import status_file
 from pgpo_async.orchestration.board_feed import BoardFeed
 from pgpo_async.orchestration.cluster import Cluster
+from pgpo_async.orchestration.evaluators import Evaluation, Evaluators
 from pgpo_async.orchestration.nodes import metrics_urls
 from pgpo_async.orchestration.observation import Observation
 from pgpo_async.orchestration.observer import Observer
@@ -66,6 +68,7 @@ class Telemetry:
         self._mirror = RayMirror(self.board) if config.metrics.mirror_to_ray else None
         self._exporter: Exporter | None = None
         self._sinks: SinkWriter | None = None
+        self._evaluators: Evaluators | None = None
         self._ray_urls: list[str] = []
         self._paused = False
         self.step = 0
@@ -106,6 +109,9 @@ class Telemetry:
     def ready(self) -> None:
         """All actors are there: say where what they export themselves can be scraped."""
         metrics = self._config.metrics
+        if self._config.evaluation.every:
+            self._evaluators = Evaluators(self._config, self._cluster, self._folder, self._evaluated_during)
+            self._evaluators.start()
         if metrics.engine or metrics.mirror_to_ray:
             self._ray_urls = metrics_urls()
             found = ", ".join(self._ray_urls) or "none: Ray must be installed as ray[default] for it"
@@ -129,6 +135,8 @@ class Telemetry:
             self._sinks.step(record.step, record.as_json())
         if self._samples.due(record.step):
             self._keep_samples(record.step, leases)
+        if self._evaluators is not None:
+            self._evaluators.due(record.step, record.version)
 
     def _generated_tokens(self, record: StepRecord) -> float:
         num_groups = record.queue.get("num_groups", 0.0)
@@ -173,8 +181,14 @@ class Telemetry:
         if accuracy is not None:
             self.board.set(learning.HELD_OUT, accuracy.mean, when=when)
 
-    def close(self) -> None:
-        """Stop looking, and give back what was opened."""
+    def _evaluated_during(self, evaluation: Evaluation) -> None:
+        self.board.set(learning.HELD_OUT, evaluation.accuracy.mean, when="during")
+        self.progress.phase(f"held-out accuracy after step {evaluation.step}: {evaluation.accuracy}")
+
+    def close(self, *, patient: bool = False) -> None:
+        """Stop looking, and give back what was opened; with an evaluation under way done if `patient`."""
+        if self._evaluators is not None:
+            self._evaluators.close(patient=patient)
         self.observer.stop()
         self.tracing.close()
         if self._sinks is not None:

@@ -130,7 +130,7 @@ def _limits(name: str, run: RunData, curves: Sequence[Curve]) -> list[Limit]:
     return [Limit(value=level, label=label)] if name in ("lag", "mismatch") or level < 3 * highest else []
 
 
-_HELD_OUT = "Diamonds: held-out accuracy before and after."
+_HELD_OUT = "Diamonds: held-out accuracy."
 
 
 def _held_out(run: RunData) -> list[Spot]:
@@ -141,4 +141,6 @@ def _held_out(run: RunData) -> list[Spot]:
         if value is not None:
             told = f"held-out {key.replace('_', ' ')}: {share(value)}"
             spots.append(Spot(step=float(step), value=value, label=told))
+    for at, value in run.evaluated:
+        spots.append(Spot(step=float(at), value=value, label=f"held-out accuracy: {share(value)}"))
     return spots

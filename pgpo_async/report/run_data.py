@@ -17,7 +17,14 @@ from pgpo_async.config.files import read_file
 from pgpo_async.contracts import ConfigError
 from pgpo_async.metrics.run_lock import is_locked
 from pgpo_async.report.run_events import Event, read_events
-from pgpo_async.report.run_files import JsonLines, as_count, as_mapping, read_object, read_text
+from pgpo_async.report.run_files import (
+    JsonLines,
+    as_count,
+    as_mapping,
+    as_number,
+    read_object,
+    read_text,
+)
 from pgpo_async.report.run_quarantine import QuarantinedKind, read_quarantine_counts
 from pgpo_async.report.step_table import StepTable, read_steps
 
@@ -51,6 +58,8 @@ class RunData:
     events: Sequence[Event] = ()
     undone: Sequence[int] = ()
     """Steps that were done again after the learner went back to a checkpoint, one for each time."""
+    evaluated: Sequence[tuple[int, float]] = ()
+    """Held-out accuracy while training went on, by step."""
     num_resumes: int = 0
     quarantined: Sequence[QuarantinedKind] = ()
     missing: Sequence[str] = ()
@@ -126,6 +135,7 @@ def read_run_data(folder: Path) -> RunData:
         config_text=config_text,
         events=events,
         undone=_undone(folder, missing),
+        evaluated=_evaluated(folder, missing),
         num_resumes=len(list(folder.glob("config-*.yaml"))),
         quarantined=quarantined,
         missing=missing,
@@ -184,6 +194,14 @@ def _undone(folder: Path, missing: list[str]) -> list[int]:
     steps = [as_count(row.get("step")) for row in lines]
     _tell_lines(missing, "rolled_back.jsonl", lines.num_unreadable + steps.count(None))
     return [step for step in steps if step is not None]
+
+
+def _evaluated(folder: Path, missing: list[str]) -> list[tuple[int, float]]:
+    lines = JsonLines(folder / "evaluations.jsonl")
+    found = [(as_count(row.get("step")), as_number(row.get("accuracy"))) for row in lines]
+    known = [(step, value) for step, value in found if step is not None and value is not None]
+    _tell_lines(missing, "evaluations.jsonl", lines.num_unreadable + len(found) - len(known))
+    return known
 
 
 def _tell_lines(missing: list[str], name: str, num_unreadable: int) -> None:

@@ -16,6 +16,7 @@ import ray
 import torch
 from rich.console import Console
 
+from pgpo_async.actors.engine import Sampling
 from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.actors.store_client import StorePublish
 from pgpo_async.algorithms.off_policy import mismatch_kl
@@ -121,9 +122,8 @@ class LoopFixture:
         self.fresh = self.answer(mixed_prompts(12), version=0, temperature=0.0)
 
     def answer(self, prompts, *, version, temperature, num_samples=1):
-        call = self.generator.answer.remote(
-            prompts, version=version, num_samples=num_samples, temperature=temperature, rewarded=False
-        )
+        sampling = Sampling(num_samples=num_samples, temperature=temperature, top_p=1.0, max_tokens=32)
+        call = self.generator.answer.remote(prompts, sampling, version=version, rewarded=False)
         groups, failures = ray.get(call, timeout=120)
         assert failures == []
         return sorted(groups, key=lambda group: int(group.prompt.prompt_id.split("-")[1]))

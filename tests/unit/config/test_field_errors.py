@@ -10,12 +10,13 @@ ONE_FIELD = [
     ("trian: {max_lag: 3}", "c.yaml:1:1: trian: unknown key, did you mean `train`?"),
     (
         "train: {seed: 3}",
-        "c.yaml:1:9: train.seed: unknown key, `seed` belongs to the top level or `data`",
+        "c.yaml:1:9: train.seed: unknown key, `seed` belongs to the top level, `data` or `evaluation`",
     ),
     (
         "evaluation: {xyz: 3}",
-        "c.yaml:1:14: evaluation.xyz: unknown key, must be one of `source`, `num_prompts`, "
-        "`before`, `samples_per_prompt`, `temperature`",
+        "c.yaml:1:14: evaluation.xyz: unknown key, must be one of `source`, `columns`, `num_prompts`, "
+        "`before`, `every`, `replicas`, `samples_per_prompt`, `temperature`, `top_p`, `max_response_tokens`, "
+        "`seed`",
     ),
     # types
     (
