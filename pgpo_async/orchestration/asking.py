@@ -78,7 +78,7 @@ def ask(
         load = Counter(call.actor for call in calls.values())
         for actor in engines.idle():
             room = config.generator.prompts_in_flight - load[actor]
-            for prompt in itertools.islice(_next_of(again, coming), room):
+            for prompt in _some(again, coming, room):
                 calls[actor.answer.remote([prompt], sampling, version=version)] = _Call(
                     actor=actor, prompt=prompt
                 )
@@ -102,10 +102,9 @@ def ask(
         _end_silent(calls.values(), heard_s, config.supervision.stall_s)
 
 
-def _next_of(again: deque[Prompt], coming: Iterator[Prompt]) -> Iterator[Prompt]:
-    while again:
-        yield again.popleft()
-    yield from coming
+def _some(again: deque[Prompt], coming: Iterator[Prompt], most: int) -> list[Prompt]:
+    found = [again.popleft() for _ in range(min(most, len(again)))]
+    return found + list(itertools.islice(coming, max(0, most - len(found))))
 
 
 def _ready(calls: list[Any]) -> list[Any]:

@@ -90,6 +90,8 @@ class Evaluation:
 
     def _result(self, benchmark: Benchmark, books: Books) -> BenchmarkResult:
         answered, failures = books.get(benchmark.name, {}), self._failures[benchmark.name]
+        accounted = len(answered) + len(failures)
+        assert accounted == benchmark.num_prompts, f"{benchmark.name}: {accounted} of {benchmark.num_prompts}"
         return benchmark_result(benchmark.name, benchmark.title, answered, failures, benchmark.labels)
 
     def _ask(self, file: AnswerFile, say: Say, num_left: int) -> None:

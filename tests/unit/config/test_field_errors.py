@@ -10,7 +10,7 @@ ONE_FIELD = [
     ("trian: {max_lag: 3}", "c.yaml:1:1: trian: unknown key, did you mean `train`?"),
     (
         "train: {seed: 3}",
-        "c.yaml:1:9: train.seed: unknown key, `seed` belongs to the top level, `data` or `evaluation`",
+        "c.yaml:1:9: train.seed: unknown key, `seed` belongs to the top level or `data` or `evaluation`",
     ),
     (
         "evaluation: {xyz: 3}",
