@@ -95,9 +95,22 @@ def bench_metrics(
 ) -> None:
     """What looking costs: steps with all metrics, sinks and scrapes on against steps with none, in turns."""
     with told_in_a_line(json):
-        from pgpo_async.bench.metrics_table import run_and_print
+        from pgpo_async.bench.on_off_table import print_metrics
 
-        run_and_print(steps=steps, blocks=blocks, path=json)
+        print_metrics(steps=steps, blocks=blocks, path=json)
+
+
+@bench.command("evaluation")
+def bench_evaluation(
+    steps: Annotated[int, typer.Option(min=2, help="Steps of a block.")] = 8,
+    blocks: Annotated[int, typer.Option(min=2, help="Blocks with evaluation, and as many without.")] = 6,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """What evaluation during training costs: steps with it against steps without, in turns (stages sleep)."""
+    with told_in_a_line(json):
+        from pgpo_async.bench.on_off_table import print_evaluation
+
+        print_evaluation(steps=steps, blocks=blocks, path=json)
 
 
 @bench.command("loop")

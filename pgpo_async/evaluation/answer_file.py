@@ -103,7 +103,7 @@ def _rows(path: Path) -> Iterator[tuple[bytes, Mapping[str, Any] | None]]:
     with path.open("rb") as file:
         for line in file:
             try:
-                row = json.loads(line)
+                row = json.loads(line) if line.endswith(b"\n") else None
             except ValueError:
                 row = None
             yield line, row if isinstance(row, dict) else None

@@ -69,6 +69,7 @@ class Telemetry:
         self._exporter: Exporter | None = None
         self._sinks: SinkWriter | None = None
         self._evaluators: Evaluators | None = None
+        self._evaluates = True
         self._ray_urls: list[str] = []
         self._paused = False
         self.step = 0
@@ -135,7 +136,7 @@ class Telemetry:
             self._sinks.step(record.step, record.as_json())
         if self._samples.due(record.step):
             self._keep_samples(record.step, leases)
-        if self._evaluators is not None:
+        if self._evaluators is not None and self._evaluates:
             self._evaluators.due(record.step, record.version)
 
     def _generated_tokens(self, record: StepRecord) -> float:
@@ -161,6 +162,10 @@ class Telemetry:
         """Say and see nothing for a while, or again: what `bench metrics` compares."""
         self._paused = paused
         self.observer.pause(paused)
+
+    def evaluate(self, on: bool) -> None:
+        """Begin no more evaluations, or again: what `bench evaluation` compares."""
+        self._evaluates = on
 
     def waited_in_vain(self) -> None:
         """Note that the learner found no batch and asks again."""
