@@ -57,7 +57,7 @@ class OnOff:
             self._say(f"step {number}, {'on' if is_on else 'off'}")
 
     def figures(self) -> dict[str, Any]:
-        """Return the medians' difference as a share of a step, its error over pairs of blocks, and the steps."""
+        """Return the medians' difference as a share of a step, its error over pairs of blocks, and steps."""
         on, off = self._steps_s()
         pairs = [statistics.median(a) - statistics.median(b) for a, b in zip(on, off, strict=True)]
         off_s = statistics.median(chain(*off))
