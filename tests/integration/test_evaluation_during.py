@@ -1,0 +1,110 @@
+"""Held-out prompts are asked while training goes on: each evaluation of one version, whoever dies in it.
+
+A whole run around stages that sleep; evaluators are of the same class. Each publishes what it did into a
+file, since they are processes of their own.
+"""
+
+import json
+import os
+import signal
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from pgpo_async.bench.overlap import Load
+from pgpo_async.bench.sleeping_stages import SLEEPING, SleepingGenerator
+from pgpo_async.bench.sleeping_times import write_times
+from pgpo_async.config.inputs import EvaluationConfig
+from pgpo_async.orchestration.roles import Roles
+from pgpo_async.orchestration.run import Run
+from pgpo_async.orchestration.run_folder import RunFolder
+from pgpo_async.orchestration.service_times import ServiceTimes
+
+TIMES = ServiceTimes(generate_s=0.3, generate_sigma=0.3, score_s=0.05, learn_s=0.3)
+NUM_STEPS = 24
+ASKED = EvaluationConfig(num_prompts=48, samples_per_prompt=2, every=2, replicas=2)
+DIES_AT = 60
+"""Samples of the second evaluator."""
+
+
+class NotedGenerator(SleepingGenerator):
+    """Notes each sample's versions where it is an evaluator; the second of them is killed in one."""
+
+    def __init__(self, name, config, run_id, **pipes):
+        super().__init__(name, config, run_id, **pipes)
+        if not name.startswith("evaluator"):
+            return
+        sample, numbers = self._engine.sample, iter(range(1_000_000))
+
+        async def noted(*prompt, **how):
+            if name == "evaluator-1" and next(numbers) == DIES_AT:
+                os.kill(os.getpid(), signal.SIGKILL)
+            sampled = await sample(*prompt, **how)
+            versions = sorted({s.version for r in sampled.rollouts for s in r.version_spans})
+            line = json.dumps({"name": name, "versions": versions, "prompt": how["prompt_id"]}) + "\n"
+            with open(f"{config.output_dir}/asked.jsonl", "a") as file:
+                file.write(line)
+            return sampled
+
+        self._engine.sample = noted
+
+
+class Ran:
+    def __init__(self, home):
+        plain = Load(name="watched", times=TIMES).config(steps=NUM_STEPS, output_dir=str(home))
+        config = plain.model_copy(update={"evaluation": ASKED})
+        write_times(config, TIMES)
+        folder = RunFolder(config)
+        roles = Roles(generator=NotedGenerator, scorer=SLEEPING.scorer, learner=SLEEPING.learner)
+        self.code = Run(config, folder, Console(quiet=True), roles=roles).run()
+        self.evaluations = self.lines(folder.path / "evaluations.jsonl")
+        self.steps = self.lines(folder.path / "metrics.jsonl")
+        self.events = [line["event"] for line in self.lines(folder.path / "events.jsonl")]
+        self.asked = self.lines(home / "asked.jsonl")
+        self.summary = json.loads((folder.path / "summary.json").read_text())
+
+    @staticmethod
+    def lines(path):
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, local_ray_environment):
+    return Ran(tmp_path_factory.mktemp("evaluation"))
+
+
+def test_the_run_trains_all_its_steps_and_leaves_nothing_behind(ran):
+    assert (ran.code, ran.summary["status"], ran.summary["steps"]) == (0, "completed", NUM_STEPS)
+    assert ran.summary["left_behind"] == []
+    assert len(ran.steps) == NUM_STEPS
+
+
+def test_each_evaluation_is_of_one_version_that_all_its_answers_came_from(ran):
+    assert all(len(line["versions"]) == 1 for line in ran.asked), "no weights changed in an answer"
+    of_version = Counter(line["versions"][0] for line in ran.asked)
+    assert len(ran.evaluations) >= 2
+    for line in ran.evaluations:
+        assert line["num_prompts"] == ASKED.num_prompts
+        assert of_version[line["version"]] >= ASKED.num_prompts
+        assert line["step"] == line["version"], "this run went back to no checkpoint"
+        assert 0.0 < line["accuracy"] < 1.0
+    versions = [line["version"] for line in ran.evaluations]
+    assert versions == sorted(set(versions)), "none twice"
+
+
+def test_training_went_on_while_they_were_asked(ran):
+    for line in ran.evaluations[:-1]:
+        began_s = line["time_s"] - line["seconds"]
+        assert any(began_s < step["time_s"] < line["time_s"] for step in ran.steps), line
+
+
+def test_what_is_due_too_early_is_passed_over_in_words_and_the_last_weights_are_evaluated(ran):
+    assert any("is passed over: the one before is not done" in event for event in ran.events)
+    assert ran.evaluations[-1]["version"] == NUM_STEPS
+
+
+def test_an_engine_that_dies_in_an_evaluation_is_replaced_and_no_step_is_lost(ran):
+    assert any(event.startswith("evaluator-1 failed") for event in ran.events), ran.events
+    assert "evaluator-1.1" in {line["name"] for line in ran.asked}
+    assert not any("learner" in event and "again" in event for event in ran.events)
