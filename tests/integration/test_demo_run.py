@@ -1,22 +1,16 @@
 """The README's first command, as a user runs it: what it learns, and all that can be seen of it meanwhile.
 
-One real run of `configs/local.yaml`, scraped by a real Prometheus each second.
+One real run of `configs/local.yaml` (`conftest.demo`), scraped by a real Prometheus each second.
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-import time
-import urllib.request
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from support.browser import BROWSER, open_page
 from support.browser import WHY_SKIPPED as NO_BROWSER
-from support.prometheus import MISSING, WHY_SKIPPED, Prometheus, free_port
+from support.prometheus import MISSING, WHY_SKIPPED
 from support.seen_words import split_dependency
 
 from pgpo_async.metrics.dashboards.catalogue import expressions
@@ -25,8 +19,6 @@ from pgpo_async.metrics.registry import REGISTRY
 from pgpo_async.report.tokens.run import EntropyRequest, view_of_run
 from pgpo_async.report.tokens.samples import read_samples
 
-MAX_S = 1500.0
-RULES = Path("k8s/monitoring/rules.yaml")
 needs_browser = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 needs_prometheus = pytest.mark.skipif(bool(MISSING), reason=WHY_SKIPPED)
 
@@ -46,68 +38,6 @@ UNMET = {REGISTRY[name].condition for name in ABSENT} | {
     ENGINE_EVENT,  # vLLM counted none of these
 }
 """Conditions that do not hold in this run."""
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The finished run: its folder, what it printed, the server that watched it, and one scrape as text."""
-    home = tmp_path_factory.mktemp("demo")
-    port = free_port()
-    # As the README has it: under uv Ray would start its workers through uv, if the program did not see to it.
-    program = (
-        ["uv", "run", "--no-sync", "pgpo-async"]
-        if shutil.which("uv")
-        else [sys.executable, "-m", "pgpo_async"]
-    )
-    command = [
-        *program, "launch", "configs/local.yaml", f"output_dir={home / 'runs'}",
-        f"metrics.port={port}", "metrics.every_s=1", "metrics.engine=true", "metrics.mirror_to_ray=true",
-        "metrics.samples_every=4", "train.save_every=12", "metrics.tensorboard=true",
-    ]  # fmt: skip
-    prometheus = None if MISSING else Prometheus(home, [f"127.0.0.1:{port}"], [RULES.absolute()])
-    seen = SimpleNamespace(prometheus=prometheus, exposition="", healthz=set(), start_s=time.time())
-    left_out = ("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_AUTH_MODE")  # the tests' own
-    environment = {name: value for name, value in os.environ.items() if name not in left_out}
-    environment |= {"HOME": str(home), "COLUMNS": "200"}
-    with (home / "log").open("wb") as log:
-        run = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        watch(run, home, port, seen)
-        seen.end_s = time.time()
-        seen.said = (home / "log").read_text()
-        assert run.returncode == 0, seen.said[-5000:]
-        (seen.folder,) = (home / "runs").iterdir()
-        yield seen
-    finally:
-        if run.poll() is None:
-            run.kill()
-        if prometheus is not None:
-            prometheus.close()
-
-
-def watch(run, home, port, seen):
-    """Until the run ends: tell Prometheus of Ray's ports when they are known, keep the last scrape."""
-    deadline_s = time.monotonic() + MAX_S
-    told = False
-    while run.poll() is None:
-        assert time.monotonic() < deadline_s, "the demo does not end"
-        time.sleep(0.5)
-        for path in (home / "runs").glob("*/status.json"):
-            status = json.loads(path.read_text())
-            ray_urls = [url for url in status["metrics_urls"] if str(port) not in url]
-            if ray_urls and not told and seen.prometheus is not None:
-                seen.prometheus.also(url.split("/")[2] for url in ray_urls)
-                told = True
-        try:
-            seen.exposition = fetch(f"http://127.0.0.1:{port}/metrics")
-            seen.healthz.add(fetch(f"http://127.0.0.1:{port}/healthz"))
-        except OSError:  # before it begins, and after its end
-            continue
-
-
-def fetch(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read().decode()
 
 
 def test_the_demo_learns_in_flight_within_its_lag_and_accounts_for_every_prompt(demo):
