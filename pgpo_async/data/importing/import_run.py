@@ -1,7 +1,7 @@
 """From a published data set to an imported file: each row checked as training would, written or counted.
 
 Owns the order of the steps and the account of what was left out: no row is lost without its reason. Called
-by `command`.
+by `data.import_command`.
 """
 
 import difflib

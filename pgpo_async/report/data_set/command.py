@@ -2,7 +2,7 @@
 
 import typer
 
-from pgpo_async.data.importing.command import import_
+from pgpo_async.data.import_command import import_
 
 data = typer.Typer(
     name="data",

@@ -172,10 +172,11 @@ def test_every_row_that_cannot_be_used_is_counted_with_training_s_reasons(tmp_pa
         {**good[0], "answer": ""},
         {**good[0], "images": [{"bytes": b"no picture", "path": None}]},
         {**good[0], "images": [None]},
-        {**good[0], "images": [{"bytes": None, "path": "../../etc/passwd"}]},
+        {**good[0], "images": [{"bytes": None, "path": "../other.png"}]},
         {**good[0], "images": []},  # of text only, and its marker is taken out
     ]
-    source = write_parquet(tmp_path / "test.parquet", [*good, *bad])
+    (tmp_path / "other.png").write_bytes(png())
+    source = write_parquet(tmp_path / "set/test.parquet", [*good, *bad])
     rows = imported("geometry3k", source, tmp_path)
     assert [len(row["images"]) for row in rows] == [1, 1, 0]
     assert rows[2]["problem"] == "Find x, 0."
