@@ -24,6 +24,7 @@ from pgpo_async.kuberay.commands import k8s
 from pgpo_async.metrics.monitoring_command import monitoring
 from pgpo_async.orchestration.doctor.command import doctor
 from pgpo_async.orchestration.status_command import status
+from pgpo_async.report.data_set.command import data
 from pgpo_async.report.report_command import report
 from pgpo_async.report.tokens.command import tokens
 from pgpo_async.suite.command import evaluate
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(bench)
 app.add_typer(k8s)
+app.add_typer(data)
 app.command()(doctor)
 app.command()(status)
 app.command()(report)

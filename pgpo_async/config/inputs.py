@@ -69,7 +69,8 @@ class DataConfig(Section):
     """The prompts to train on, and how a question becomes a chat."""
 
     source: str = "builtin:shapes"
-    """`builtin:shapes`, `builtin:objects`, a Parquet or JSONL file, a folder of them, `hub:NAME[@SPLIT]`."""
+    """`builtin:shapes`, `builtin:objects`, a Parquet or JSONL file, a folder of them, or
+    `hub:NAME[:SUBSET][@SPLIT]`, a data set of the Hub."""
     sources: tuple[SourceConfig, ...] = Field(default=(), strict=False)
     """Several sources, mixed by their weights, in the place of `data.source`."""
     columns: ColumnsConfig = ColumnsConfig()

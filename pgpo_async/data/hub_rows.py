@@ -1,10 +1,11 @@
 """Rows of a data set of the Hugging Face Hub, read through the package `datasets`, an optional extra.
 
-Owns the name `hub:NAME[@SPLIT]` and the reading. The package downloads once, then answers from its cache,
-offline too; no code of the data set's is run. Opened in the process that draws.
+Owns the name `hub:NAME[:SUBSET][@SPLIT]` and the reading. The package downloads once, then answers from its
+cache, offline too; no code of the data set's is run. Opened in the process that draws.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,31 @@ from pgpo_async.data.columns import ALL_BLOCKS, check_columns, names, renamed
 PREFIX = "hub:"
 
 
-def split_of(spec: str, default: str | None) -> tuple[str, str]:
-    """Part `hub:NAME[@SPLIT]` into name and split. Raises ConfigError if either is missing."""
-    name, at, split = spec.removeprefix(PREFIX).partition("@")
-    if not name or (at and not split):
-        raise ConfigError(f"a Hub source must be {PREFIX}NAME or {PREFIX}NAME@SPLIT, got {spec!r}")
-    if not split and default is None:
-        raise ConfigError(f"held-out prompts must name their split, {PREFIX}{name}@SPLIT, got {spec!r}")
-    return name, split or str(default)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubName:
+    """A split of a data set of the Hub; `subset` is its configuration where it has several."""
+
+    name: str
+    subset: str | None
+    split: str
+
+    def __str__(self) -> str:
+        subset = f":{self.subset}" if self.subset else ""
+        return f"{self.name}{subset}@{self.split}"
+
+
+def hub_name(spec: str, split: str | None, *, subset: str | None = None) -> HubName:
+    """Read `hub:NAME[:SUBSET][@SPLIT]`; `split` and `subset` stand for what it leaves out.
+
+    Raises ConfigError if a part is empty, or there is no split.
+    """
+    whole, at, stated = spec.removeprefix(PREFIX).partition("@")
+    name, colon, part = whole.partition(":")
+    if not name or (at and not stated) or (colon and not part):
+        raise ConfigError(f"a Hub source must be {PREFIX}NAME[:SUBSET][@SPLIT], got {spec!r}")
+    if not stated and split is None:
+        raise ConfigError(f"held-out prompts must name their split, {PREFIX}{whole}@SPLIT, got {spec!r}")
+    return HubName(name=name, subset=part or subset, split=stated or str(split))
 
 
 class HubRows:
@@ -31,16 +49,15 @@ class HubRows:
 
     window = ALL_BLOCKS
 
-    def __init__(self, name: str, split: str, *, columns: ColumnsConfig) -> None:
+    def __init__(self, name: HubName, *, columns: ColumnsConfig) -> None:
         """Load it. Raises ConfigError if it cannot be loaded, is empty, or lacks a column."""
-        self._name = f"{name}@{split}"
-        data = _loaded(name, split)
+        self._name = name
+        data = load_hub(name)
         check_columns(f"{PREFIX}{self._name}", data.column_names, columns)
         if not len(data):
             raise ConfigError(f"{PREFIX}{self._name} must hold at least one row, got none")
         self.block_sizes: tuple[int, ...] = (len(data),)
-        files = data.cache_files
-        self.folder = Path(files[0]["filename"]).parent if files else Path.cwd()
+        self.folder = cache_folder(data)
         self._columns = columns
         self._data = data.select_columns(names(columns)).with_format("arrow")
 
@@ -54,18 +71,26 @@ class HubRows:
         return f"{self._name}/{number}"
 
 
-def _loaded(name: str, split: str) -> Any:
+def load_hub(name: HubName) -> Any:
+    """Return the package's data set. Raises ConfigError if it is not installed, or cannot load it."""
     try:
         import datasets
     except ImportError as error:
         raise ConfigError(
-            f"{PREFIX}{name}@{split} needs the package 'datasets': install it, or download the data set's "
+            f"{PREFIX}{name} needs the package 'datasets': install it, or download the data set's "
             "Parquet files and name their folder"
         ) from error
     try:
-        return datasets.load_dataset(name, split=split)
+        subset = (name.subset,) if name.subset else ()
+        return datasets.load_dataset(name.name, *subset, split=name.split)
     except Exception as error:  # of many kinds, of the network, the cache, the split's name
         text = masked_text(" ".join(str(error).split()))
         raise ConfigError(
-            f"{PREFIX}{name}@{split} must be a data set that can be loaded: {type(error).__name__}: {text}"
+            f"{PREFIX}{name} must be a data set that can be loaded: {type(error).__name__}: {text}"
         ) from error
+
+
+def cache_folder(data: Any) -> Path:
+    """Return where a loaded data set's files are, to which its image paths are relative."""
+    files = data.cache_files
+    return Path(files[0]["filename"]).parent if files else Path.cwd()

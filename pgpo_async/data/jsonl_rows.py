@@ -1,4 +1,7 @@
-"""Rows of a JSONL file by byte offset: one scan when opened, then one seek a row. Opened by `files`."""
+"""Rows of a JSONL file by byte offset: one scan when opened, then one seek a row.
+
+Opened by `files` and, for columns of any name, by the import.
+"""
 
 import json
 from collections.abc import Mapping
@@ -19,34 +22,23 @@ _PIECE_BYTES = 1 << 20
 _KEPT_BYTES = 4096
 
 
-class JsonlRows:
-    """Random access by row number; blank lines are no rows. All rows are one block: a seek costs nothing."""
+class JsonLines:
+    """The objects of a JSONL file by number, one seek each; blank lines are none."""
 
-    window = ALL_BLOCKS
-
-    def __init__(self, path: Path, columns: ColumnsConfig) -> None:
-        """Find the lines. Raises ConfigError if none is a JSON object, or the first one lacks a column."""
-        self.folder = path.parent
-        self._path = path
-        self._columns = columns
+    def __init__(self, path: Path) -> None:
+        """Find the lines. Raises ConfigError if the file cannot be read."""
         try:
             self._file = path.open("rb")
         except OSError as error:
             raise ConfigError(f"{path} must be a readable JSONL file: {error}") from error
+        self._path = path
         self._offsets = _line_offsets(self._file)
-        self.block_sizes: tuple[int, ...] = (len(self._offsets),) if len(self._offsets) else ()
-        if self.block_sizes:
-            self._check_columns()
 
-    def row_name(self, number: int) -> str:
-        """Return a row's file and number."""
-        return f"{self._path.stem}/{number}"
+    def __len__(self) -> int:
+        return len(self._offsets)
 
-    def row(self, number: int) -> Mapping[str, Any]:
-        """Return a line's columns. Raises ValueError if it is not a JSON object, OSError if unreadable."""
-        return renamed(self._object(number), self._columns)
-
-    def _object(self, number: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """Return a line's object. Raises ValueError if it is none, OSError if it cannot be read."""
         self._file.seek(int(self._offsets[number]))
         line = self._file.readline(MAX_LINE_BYTES + 1)
         try:
@@ -61,16 +53,39 @@ class JsonlRows:
             raise _unreadable(f"line must be a JSON object, got {type(value).__name__}", line)
         return value
 
-    def _check_columns(self) -> None:
+    def columns(self) -> list[str]:
+        """Return the names in the first object. Raises ConfigError if none of the first lines is one."""
         # One broken line is a prompt to quarantine; a file of broken lines is a mistake to report.
-        for number in range(min(_ROWS_LOOKED_AT, len(self._offsets))):
+        for number in range(min(_ROWS_LOOKED_AT, len(self))):
             try:
-                row = self._object(number)
+                return list(self[number])
             except ValueError:
                 continue
-            check_columns(str(self._path), list(row), self._columns)
-            return
         raise ConfigError(f"{self._path} must hold one JSON object a line, got none in its first lines")
+
+
+class JsonlRows:
+    """Random access by row number; blank lines are no rows. All rows are one block: a seek costs nothing."""
+
+    window = ALL_BLOCKS
+
+    def __init__(self, path: Path, columns: ColumnsConfig) -> None:
+        """Find the lines. Raises ConfigError if none is a JSON object, or the first one lacks a column."""
+        self.folder = path.parent
+        self._path = path
+        self._columns = columns
+        self._lines = JsonLines(path)
+        self.block_sizes: tuple[int, ...] = (len(self._lines),) if len(self._lines) else ()
+        if self.block_sizes:
+            check_columns(str(path), self._lines.columns(), columns)
+
+    def row_name(self, number: int) -> str:
+        """Return a row's file and number."""
+        return f"{self._path.stem}/{number}"
+
+    def row(self, number: int) -> Mapping[str, Any]:
+        """Return a line's columns. Raises ValueError if it is not a JSON object, OSError if unreadable."""
+        return renamed(self._lines[number], self._columns)
 
 
 def _unreadable(message: str, line: bytes) -> UnreadableRow:

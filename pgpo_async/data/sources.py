@@ -18,7 +18,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, Prompt
 from pgpo_async.data.builtin_source import BUILTIN_SOURCES, BuiltinSource
 from pgpo_async.data.files import READERS, open_files
-from pgpo_async.data.hub_rows import PREFIX, HubRows, split_of
+from pgpo_async.data.hub_rows import PREFIX, HubRows, hub_name
 from pgpo_async.data.image_files import ImageRules
 from pgpo_async.data.mixed_source import MixedSource
 from pgpo_async.data.parquet_rows import CACHE_BYTES
@@ -111,10 +111,10 @@ def open_source(
             raise ConfigError(f"a built-in source must be {_BUILTIN_NAMES}, got {spec!r}")
         return BuiltinSource(name=spec, split=split, seed=seed)
     if spec.startswith(PREFIX):
-        name, hub_split = split_of(spec, "train" if split == "train" else None)
+        name = hub_name(spec, "train" if split == "train" else None)
         source = RowSource(
-            f"{PREFIX}{name}@{hub_split}",
-            functools.partial(HubRows, name, hub_split, columns=columns),
+            f"{PREFIX}{name}",
+            functools.partial(HubRows, name, columns=columns),
             seed=seed,
             rules=rules,
         )
@@ -135,8 +135,8 @@ def _check_path(path: Path, spec: str) -> None:
         near = difflib.get_close_matches(spec, BUILTIN_SOURCES, n=1)
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"a prompt source must be {_BUILTIN_NAMES}, a folder, {PREFIX}NAME[@SPLIT] or a file ending in "
-            f"one of {suffixes}, got {masked_text(spec)!r}{hint}"
+            f"a prompt source must be {_BUILTIN_NAMES}, a folder, {PREFIX}NAME[:SUBSET][@SPLIT] or a file "
+            f"ending in one of {suffixes}, got {masked_text(spec)!r}{hint}"
         )
     if not path.is_file():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -20,8 +20,9 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 MAX_JPEG_SCANS = 200
 """Each scan of a progressive JPEG may touch all its pixels: a small file of thousands decodes for hours."""
 
-# A PNG may keep its EXIF block behind the pixels: to look for it would cost `image_size` the decoding.
-_FORMATS_WITH_ORIENTATION = ("JPEG", "MPO", "TIFF", "WEBP")
+# A PNG may keep its EXIF block behind the pixels: to look for it would cost `image_size` the decoding. A TIFF
+# is turned by Pillow itself, its size too.
+_FORMATS_WITH_ORIENTATION = ("JPEG", "MPO", "WEBP")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,13 +46,16 @@ class ImageTooLarge(ValueError):
 def decode_image(data: bytes, *, max_pixels: int = MAX_DECODED_PIXELS) -> Image.Image:
     """Return the whole image as mode RGB, upright, transparent parts on white; an animation's first frame.
 
+    It carries no metadata: whoever read the orientation there would turn it a second time, as vLLM does.
     Raises ImageTooLarge if it claims over `max_pixels`, before they are decoded, and ValueError if the bytes
     are no image of `FORMATS` or are cut short.
     """
     try:
         image = _open(data, max_pixels)
         image.load()
-        return _to_rgb(_upright(image))
+        bare = _to_rgb(_upright(image)).copy()  # a file's own object reads its EXIF block again
+        bare.info = {}
+        return bare
     except Exception as error:  # readers of a dozen formats, on bytes of anybody's: they raise anything
         raise _undecodable(data, error) from error
 

@@ -40,13 +40,17 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """What a file was made of: the set, where it was read, and the rows that are not in it, by reason."""
+    """What a file was made of: the set, where it was read, and the rows that are not in it, by reason.
+
+    `num_renamed` rows had an id that another one has, and got a number behind it.
+    """
 
     name: str
     source: str
     layout: str
     num_rows: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    num_renamed: int = 0
 
     def as_json(self) -> bytes:
         """Return it as a file's metadata hold it."""
@@ -86,7 +90,7 @@ def _opened(path: Path) -> pq.ParquetFile:
 
 
 def _origin(path: Path, file: pq.ParquetFile) -> Origin:
-    found = (file.schema_arrow.metadata or {}).get(ORIGIN_KEY)
+    found = (file.metadata.metadata or {}).get(ORIGIN_KEY)
     if found is None:
         raise ConfigError(
             f"{path} must be a file that `pgpo-async data import` wrote, got another Parquet file"

@@ -48,7 +48,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"image": {"bytes": png(), "path": None}, "problem": f"q{i}", "answer": i} for i in range(9)]
     splits = {"train": pa.Table.from_pylist(rows), "test": pa.Table.from_pylist(rows[:2])}
 
-    def load_dataset(name: str, *, split: str) -> FakeDataset:
+    def load_dataset(name: str, *subset: str, split: str) -> FakeDataset:
+        if subset == ("easy (4 options)",):
+            return FakeDataset(splits["test"])
         if name != "lab/set" or split not in splits:
             raise ValueError(f'Unknown split "{split}".\nShould be one of {list(splits)}.')
         return FakeDataset(splits[split])
@@ -80,8 +82,9 @@ def test_held_out_prompts_name_their_split() -> None:
     ("spec", "words"),
     [
         ("hub:lab/set@tset", 'can be loaded: ValueError: Unknown split "tset". Should be one of'),
-        ("hub:", "must be hub:NAME or hub:NAME@SPLIT"),
-        ("hub:lab/set@", "must be hub:NAME or hub:NAME@SPLIT"),
+        ("hub:", "must be hub:NAME.:SUBSET..@SPLIT."),
+        ("hub:lab/set:@test", "must be hub:NAME.:SUBSET..@SPLIT."),
+        ("hub:lab/set@", "must be hub:NAME.:SUBSET..@SPLIT."),
         ("hub:lab/set", r"hub:lab/set@train must have a column 'images', .* did you mean 'image'"),
     ],
 )
@@ -89,6 +92,12 @@ def test_what_the_hub_does_not_have_is_a_config_error_of_one_line(spec: str, wor
     with pytest.raises(ConfigError, match=words) as caught:
         open_source(spec, split="train", seed=0)
     assert "\n" not in str(caught.value)
+
+
+def test_a_subset_is_named_behind_the_data_set() -> None:
+    source = open_source("hub:lab/set:easy (4 options)@train", split="train", seed=0, columns=COLUMNS)
+    assert (source.num_rows, source.name) == (2, "hub:lab/set:easy (4 options)@train")
+    assert source.prompt(0).prompt_id.startswith("lab/set:easy (4 options)@train/")
 
 
 def test_without_the_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

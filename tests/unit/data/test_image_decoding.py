@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pgpo_async.policy.decoding import MAX_DECODED_PIXELS, image_size
 from pgpo_async.policy.images import decode_image, image_grid, preprocess
@@ -63,6 +63,18 @@ def test_photographs_stand_upright_and_the_header_alone_tells_their_size(orienta
     bright = np.argwhere(np.asarray(image)[..., 0] > 128).mean(axis=0) > np.array(image.size[::-1]) / 2
     expected = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
     assert tuple(bright.astype(int)) == expected[orientation]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_decoded_image_holds_no_orientation_that_anybody_could_apply_again(form: str, mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = saved(Image.new("RGB", (32, 16)).convert(mode), form, exif=exif)
+    image = decode_image(data)
+    assert image.size == image_size(data) == ImageOps.exif_transpose(image).size
+    assert image.size == ((32, 16) if form == "PNG" else (16, 32))
+    assert (dict(image.getexif()), image.info) == ({}, {})
 
 
 def test_the_blind_pass_gets_the_grid_of_a_turned_photograph() -> None:
