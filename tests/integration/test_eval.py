@@ -1,8 +1,8 @@
 """`export`, then `eval` of the exported model: eight benchmarks and the run's own held-out prompts, killed
 half-way and not.
 
-Real vLLM on what the demo run has trained. The benchmarks are synthetic files in the published schemas, brought
-in by `data import`.
+Real vLLM on what the demo run has trained. The benchmarks are synthetic files in the published schemas,
+brought in by `data import`.
 """
 
 import json
@@ -16,16 +16,18 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.published_sets import write_published
+from support.published_sets import published
 
 from pgpo_async.data.importing import BENCHMARKS
+from pgpo_async.data.importing.import_run import import_set
 from pgpo_async.demo.shapes import shapes_example
 from pgpo_async.evaluation.answer_file import read_answers
 
-ROWS = 6
-"""Of each benchmark."""
+ROWS = {
+    "dynamath": 9, "geometry3k": 3, "mathverse": 5, "mathvision": 3, "mmk12": 2, "we_math": 3,
+    "logicvista": 2, "mmmu_pro": 1, "shapes": 200,
+}  # fmt: skip
 SAMPLES = 4
-HELD_OUT = 200
 MAX_S = 900.0
 
 
@@ -45,10 +47,10 @@ def suite(tmp_path_factory):
     """A folder with an imported file for each benchmark, and the demo's held-out prompts as another."""
     home = tmp_path_factory.mktemp("suite")
     folder = home / "benchmarks"
-    for name in BENCHMARKS:
-        published = write_published(name, home / "published" / name, ROWS)
-        pgpo("data", "import", name, published, "--output", folder / f"{name}.parquet")
-    examples = [shapes_example("heldout", 0, index) for index in range(HELD_OUT)]
+    folder.mkdir()
+    for name, place in published(home / "published").items():
+        import_set(BENCHMARKS[name], str(place), folder / f"{name}.parquet")
+    examples = [shapes_example("heldout", 0, index) for index in range(ROWS["shapes"])]
     rows = [
         {"images": [{"bytes": e.image_png, "path": None}], "problem": e.question, "answer": e.answer}
         for e in examples
@@ -80,7 +82,7 @@ def kill_half_way(command, home):
         program = [sys.executable, "-m", "pgpo_async", *map(str, command)]
         run = subprocess.Popen(program, stdout=log, stderr=log, start_new_session=True)
     answers, deadline_s = home / "killed" / "answers.jsonl", time.monotonic() + MAX_S
-    wanted = SAMPLES * (ROWS * len(BENCHMARKS) + HELD_OUT) // 2
+    wanted = SAMPLES * sum(ROWS.values()) // 2
     while not answers.exists() or answers.read_bytes().count(b"\n") < wanted:
         assert run.poll() is None, (home / "log").read_text()[-3000:]
         assert time.monotonic() < deadline_s
@@ -101,10 +103,9 @@ def results(folder):
 def test_every_benchmark_has_its_row_with_interval_and_failures_counted(asked):
     home, said, _, _ = asked
     found = results(home / "whole")
-    assert list(found["benchmarks"]) == sorted([*BENCHMARKS, "shapes"])
+    assert list(found["benchmarks"]) == sorted(ROWS)
     for name, row in found["benchmarks"].items():
-        rows = HELD_OUT if name == "shapes" else ROWS
-        assert row["num_prompts"] + row["num_failed"] == rows, name
+        assert row["num_prompts"] + row["num_failed"] == ROWS[name], name
         assert row["num_prompts"] > 0, name
         low, high = row["interval95"]
         assert 0.0 <= low <= row["accuracy"] <= high <= 1.0
@@ -126,11 +127,13 @@ def test_every_answer_is_a_line(asked):
 
 def test_killed_half_way_it_goes_on_and_comes_to_the_same_result(asked):
     home, _, said, left = asked
-    assert 0 < left < HELD_OUT, "it was killed in the middle"
+    assert 0 < left < ROWS["shapes"], "it was killed in the middle"
     assert "prompts are answered in" in said
     whole, killed = results(home / "whole"), results(home / "killed")
     assert killed == whole
-    lines = [sorted((home / name / "answers.jsonl").read_bytes().splitlines()) for name in ("whole", "killed")]
+    lines = [
+        sorted((home / name / "answers.jsonl").read_bytes().splitlines()) for name in ("whole", "killed")
+    ]
     assert lines[0] == lines[1], "every answer, to the byte"
     assert "+0.00" in said
     assert "1.0000" in said

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pgpo_async.data.importing import BENCHMARKS
+
 
 def png(number: int = 0) -> bytes:
     buffer = io.BytesIO()
@@ -249,3 +251,22 @@ def write_first_logicvista(folder: Path) -> Path:
     }
     path.write_text(json.dumps({"v1_0": row}))
     return path
+
+
+def published(folder: Path) -> dict[str, Path]:
+    """Each benchmark as a copy of its repository on the Hub."""
+    shard = "00000-of-00001.parquet"
+    for variant in (1, 2, 10):
+        write_parquet(folder / f"dynamath/data/sample{variant}-{shard}", dynamath(variant))
+    write_parquet(folder / f"geometry3k/data/test-{shard}", ready())
+    write_parquet(folder / f"geometry3k/data/train-{shard}", ready(9))
+    write_parquet(folder / "mathverse/testmini.parquet", mathverse())
+    write_parquet(folder / "mathverse/testmini_text_only.parquet", [{"question": "no image"}])
+    write_parquet(folder / f"mathvision/data/test-{shard}", mathvision())
+    write_parquet(folder / f"mathvision/data/testmini-{shard}", mathvision()[:1])
+    write_parquet(folder / f"mmk12/data/test-{shard}", mmk12())
+    write_parquet(folder / f"we_math/data/testmini-{shard}", we_math())
+    write_parquet(folder / f"logicvista/data/test-{shard}", logicvista())
+    write_parquet(folder / f"mmmu_pro/vision/test-{shard}", mmmu_pro_vision())
+    write_parquet(folder / f"mmmu_pro/standard (10 options)/test-{shard}", mmmu_pro_standard())
+    return {name: folder / name for name in BENCHMARKS}

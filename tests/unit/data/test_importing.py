@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support import published_sets
-from support.published_sets import png, stored, write_parquet
+from support.published_sets import png, published, stored, write_parquet
 from typer.testing import CliRunner
 
 from pgpo_async.cli import app
@@ -38,25 +38,6 @@ def prompts_of(path: Path) -> list[Prompt]:
     source = open_source(str(path), split="heldout", seed=0)
     assert source.num_rows is not None
     return [source.prompt(index) for index in range(source.num_rows)]
-
-
-def published(folder: Path) -> dict[str, Path]:
-    """Each benchmark as a copy of its repository on the Hub."""
-    shard = "00000-of-00001.parquet"
-    for variant in (1, 2, 10):
-        write_parquet(folder / f"dynamath/data/sample{variant}-{shard}", published_sets.dynamath(variant))
-    write_parquet(folder / f"geometry3k/data/test-{shard}", published_sets.ready())
-    write_parquet(folder / f"geometry3k/data/train-{shard}", published_sets.ready(9))
-    write_parquet(folder / "mathverse/testmini.parquet", published_sets.mathverse())
-    write_parquet(folder / "mathverse/testmini_text_only.parquet", [{"question": "no image"}])
-    write_parquet(folder / f"mathvision/data/test-{shard}", published_sets.mathvision())
-    write_parquet(folder / f"mathvision/data/testmini-{shard}", published_sets.mathvision()[:1])
-    write_parquet(folder / f"mmk12/data/test-{shard}", published_sets.mmk12())
-    write_parquet(folder / f"we_math/data/testmini-{shard}", published_sets.we_math())
-    write_parquet(folder / f"logicvista/data/test-{shard}", published_sets.logicvista())
-    write_parquet(folder / f"mmmu_pro/vision/test-{shard}", published_sets.mmmu_pro_vision())
-    write_parquet(folder / f"mmmu_pro/standard (10 options)/test-{shard}", published_sets.mmmu_pro_standard())
-    return {name: folder / name for name in BENCHMARKS}
 
 
 def test_the_suite_pgpo_is_the_papers_columns() -> None:
