@@ -18,15 +18,19 @@ settings.load_profile("default")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Two processes: clusters one after another in the one, unit tests file by file beside them."""
+    """Two processes: in one real engines, one run after another; in the other, clusters without any.
+
+    Who is done first goes on with the unit tests, file by file.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Clusters(LoadScopeScheduling):
+    class Folders(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             path = nodeid.partition("::")[0]
-            return "clusters" if path.startswith("tests/integration/") else path
+            folder = "/".join(path.split("/")[:2])
+            return folder if folder in ("tests/end_to_end", "tests/integration") else path
 
-    return Clusters(config, log)
+    return Folders(config, log)
 
 
 @pytest.fixture(scope="module")

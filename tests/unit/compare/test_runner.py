@@ -1,7 +1,7 @@
 """The order of a comparison's runs, what is not done again, and what one bad run costs.
 
 `Run` is a stand-in that writes what a run writes: no actor is started here. What the processes of one run
-carry over to the next is seen in `tests/integration/test_whole_loop.py`.
+carry over to the next is seen in `tests/end_to_end/test_whole_loop.py`.
 """
 
 import json
