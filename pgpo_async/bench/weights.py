@@ -41,7 +41,7 @@ class WeightPath:
     """A publisher, a store and a node's staging folder in this process. A context manager."""
 
     def __init__(self, config: WeightsConfig) -> None:
-        self.staging = NodeStaging(f"bench-{uuid.uuid4().hex}")
+        self.staging = NodeStaging(f"bench-weights-{uuid.uuid4().hex}")
         self.sent_bytes = self.file_bytes = 0
         self._config = config
         self._store = WeightStore(config.keep_versions, _OwnObjects())

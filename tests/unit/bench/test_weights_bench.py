@@ -38,7 +38,7 @@ def test_a_few_megabytes_go_the_whole_way_to_the_bit(tmp_path: Path) -> None:
     delta = figures["delta_bytes_fraction"]
     assert figures["overall_bytes_fraction"] == pytest.approx((2 + 3 * delta) / 5, rel=1e-3)
     assert all(figures[name] > 0 for name in KEYS if name.endswith("_s"))
-    assert not list(Path("/dev/shm").glob("pgpo_async-bench-*/v*")), "nothing stays"
+    assert not list(Path("/dev/shm").glob("pgpo_async-bench-weights-*/v*")), "nothing stays"
 
 
 def test_with_an_engine_its_pauses_are_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
