@@ -100,6 +100,34 @@ def bench_metrics(
         print_metrics(steps=steps, blocks=blocks, path=json)
 
 
+@bench.command("data")
+def bench_data(
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the file that is made up.")] = 1000,
+    width: Annotated[int, typer.Option(min=28, help="Of each image, in pixels.")] = 640,
+    height: Annotated[int, typer.Option(min=28, help="Likewise.")] = 480,
+    threads: Annotated[int, typer.Option(min=1, help="Images preprocessed at once.")] = 2,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """How fast prompts with images are drawn from a Parquet file, decoded and cut into patches."""
+    with told_in_a_line(json):
+        from pgpo_async.bench.data_table import run_and_print
+
+        run_and_print(rows=rows, width=width, height=height, threads=threads, path=json)
+
+
+@bench.command("verify")
+def bench_verify(
+    seconds: Annotated[float, typer.Option(min=0.1, help="For each kind of answer.")] = 5.0,
+    processes: Annotated[int, typer.Option(min=1, help="Verifiers at work at once.")] = 2,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """How many answers a second the built-in reward verifies, by kind of answer."""
+    with told_in_a_line(json):
+        from pgpo_async.bench.verify import run_and_print
+
+        run_and_print(seconds=seconds, processes=processes, path=json)
+
+
 @bench.command("evaluation")
 def bench_evaluation(
     steps: Annotated[int, typer.Option(min=2, help="Steps of a block.")] = 8,

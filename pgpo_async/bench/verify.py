@@ -1,16 +1,19 @@
 """How many answers a second the built-in reward verifies, in several processes and without held verdicts.
 
-Owns the answers and the clock: `python -m pgpo_async.bench.verify [SECONDS] [PROCESSES]`. Each process is one
-verifier, as each reward actor has one; no two answers of a process are alike, so nothing but the comparison
-is measured.
+Owns the answers and the clock. Each process is one verifier, as each reward actor has one; no two answers of
+a process are alike, so nothing but the comparison is measured.
 """
 
 import itertools
 import multiprocessing
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+from rich.table import Table
+
+from pgpo_async.bench.report import Say, figures_table, measure_and_print
 from pgpo_async.contracts import Prompt
 from pgpo_async.rewards.verifier import Verifier
 
@@ -19,13 +22,29 @@ THOUGHT = "The picture shows what is asked for, so I count and then add. " * 20
 """About as many characters as a short response has, all of which its form is looked for in."""
 
 
-def main(seconds: float = 5.0, processes: int = 2) -> None:
-    """Print verifications a second by kind of answer: all processes together."""
+def run_and_print(*, seconds: float, processes: int, path: Path | None) -> None:
+    """Measure and report."""
+    measure_and_print(lambda say: bench_verify(seconds=seconds, processes=processes, say=say), show, path)
+
+
+def bench_verify(*, seconds: float, processes: int, say: Say) -> dict[str, Any]:
+    """Measure each kind of answer; verifications a second of all processes together."""
     context = multiprocessing.get_context("spawn")
+    figures: dict[str, Any] = {"seconds": seconds, "processes": processes}
     with context.Pool(processes) as pool:
         for kind in KINDS:
+            say(kind)
             rates = pool.starmap(rate, [(kind, seconds)] * processes, chunksize=1)
-            print(f"{kind:8} {sum(rates):9,.0f} verifications/s in {processes} processes")
+            figures[f"{kind}_per_s"] = sum(rates)
+    return figures
+
+
+def show(figures: dict[str, Any]) -> Iterator[str | Table]:
+    """A row for each kind of answer."""
+    drawn = figures_table("answers", f"verified a second, {figures['processes']} processes")
+    for kind in KINDS:
+        drawn.add_row(kind, f"{figures[f'{kind}_per_s']:,.0f}")
+    yield drawn
 
 
 def rate(kind: str, seconds: float) -> float:
@@ -77,6 +96,3 @@ KINDS: Mapping[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "units": _units,
     "maths": _mathematics,
 }
-
-if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((float, int), sys.argv[1:], strict=False)))
