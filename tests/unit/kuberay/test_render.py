@@ -187,11 +187,14 @@ PER_POD = st.none() | st.integers(1, 8)
     generator=ROLE, scorer=ROLE, learner=ROLE, reward=ROLE,
     gpus=st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0]), per_pod=st.tuples(PER_POD, PER_POD, PER_POD),
     per_machine=st.integers(1, 8), overlay=st.sampled_from(["base", "gpu", "autoscaled", "kueue"]),
+    evaluators=st.integers(0, 3),
 )  # fmt: skip
 def test_all_actors_of_any_run_fit_the_nodes_and_each_role_has_its_own(
-    generator, scorer, learner, reward, gpus, per_pod, per_machine, overlay
+    generator, scorer, learner, reward, gpus, per_pod, per_machine, overlay, evaluators
 ):
     values = load_config(LOCAL, ["train.groups_per_step=32"]).model_dump()
+    if evaluators:
+        values["evaluation"] |= {"every": 5, "replicas": evaluators}
     for name, role in (
         ("generator", generator),
         ("scorer", scorer),

@@ -73,3 +73,11 @@ def test_an_actor_that_no_single_node_can_hold_is_refused_though_all_together_co
 )
 def test_label_selectors_mean_what_they_mean_to_ray(wanted, fits):
     assert matches({"pool": "a"}, "pool", wanted) == fits
+
+
+def test_engines_that_evaluate_during_training_are_placed_as_generators_beside_them():
+    overrides = ["evaluation.every=10", "evaluation.replicas=2", "evaluation.num_prompts=100"]
+    plan = plan_placement(load_config("configs/cluster.yaml", overrides))
+    (role,) = [role for role in plan.roles if role.role == "evaluation"]
+    assert (role.replicas, role.gpus, role.cpus) == (2, 1, 4)
+    assert plan.total("GPU") == 20
