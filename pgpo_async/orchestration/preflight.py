@@ -12,14 +12,6 @@ from pgpo_async.metrics.trackers import check_sinks
 from pgpo_async.policy.model_path import resolve_model_path
 
 
-def check_evaluation(config: RunConfig) -> None:
-    """Raise ConfigError where the model to evaluate cannot be found."""
-    try:
-        resolve_model_path(config.model.path)
-    except ConfigError as error:
-        raise ConfigError([f"model.path: {issue}" for issue in error.issues]) from error
-
-
 def check_inputs(config: RunConfig) -> None:
     """Raise ConfigError with everything that is missing, each with its field."""
     checks: dict[str, Callable[[], object]] = {

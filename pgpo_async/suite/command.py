@@ -44,20 +44,23 @@ def evaluate(
 ) -> None:
     """Ask benchmarks of a model: avg@k and pass@k with intervals. What was stopped goes on where it was."""
     with told_in_a_line(json):
-        from rich.console import Console
-
-        from pgpo_async.evaluation.results import results_json, results_table
-        from pgpo_async.orchestration.preflight import check_evaluation
+        from pgpo_async.policy.model_path import resolve_model_path
         from pgpo_async.suite.benchmarks import find_benchmarks
-        from pgpo_async.suite.comparison import compare, find_other
-        from pgpo_async.suite.evaluation import Evaluation
         from pgpo_async.suite.target import find_target
 
         target = find_target(model, overrides or ())
-        check_evaluation(target.config)
+        resolve_model_path(target.config.model.path)
         names = [name.strip() for name in only.split(",")] if only else []
         benchmarks = find_benchmarks(target.config, suite, data, only=names, limit=limit)
         folder = output or target.home / f"{Path(suite).name}{target.suffix}"
+
+        # Ray and what it brings, once all else is in order.
+        from rich.console import Console
+
+        from pgpo_async.evaluation.results import results_json, results_table
+        from pgpo_async.suite.comparison import compare, find_other
+        from pgpo_async.suite.evaluation import Evaluation
+
         other = None if against is None else find_other(against, folder)
         console = Console()
         evaluation = Evaluation(target, benchmarks, folder, suite, force=force)

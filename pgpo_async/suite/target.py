@@ -7,6 +7,7 @@
 Owns the choice, and the weights' fingerprint. Called by `command` and `evaluation`.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import xxhash
 from pgpo_async.config import load_config
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.export.checkpoint_model import write_model
 from pgpo_async.export.folder import new_folder
 from pgpo_async.export.source import Source, find_source
 from pgpo_async.policy.model_path import resolve_model_path
@@ -47,7 +47,7 @@ class Target:
         if self.source is None or self.source.checkpoint is None:
             yield self.config
             return
-        import shutil
+        from pgpo_async.export.checkpoint_model import write_model  # loads torch
 
         place = folder / "model"
         shutil.rmtree(place, ignore_errors=True)  # of an evaluation that was killed

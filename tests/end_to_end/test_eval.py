@@ -23,6 +23,8 @@ from pgpo_async.data.importing.import_run import import_set
 from pgpo_async.demo.shapes import shapes_example
 from pgpo_async.evaluation.answer_file import read_answers
 
+pytestmark = pytest.mark.timeout(3000)
+
 ROWS = {
     "dynamath": 9, "geometry3k": 3, "mathverse": 5, "mathvision": 3, "mmk12": 2, "we_math": 3,
     "logicvista": 2, "mmmu_pro": 1, "shapes": 200,
