@@ -1,5 +1,6 @@
 """Config sections of what goes in: the model, the prompts, the sampling, the held-out prompts."""
 
+import difflib
 from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -38,7 +39,13 @@ class _ListedSection(Section):
         unknown = sorted(set(values) - set(cls.model_fields)) if isinstance(values, dict) else []
         if unknown:
             known = ", ".join(f"`{name}`" for name in cls.model_fields)
-            context = {"names": ", ".join(f"`{name}`" for name in unknown), "known": known}
+            near = [
+                close[0]
+                for name in unknown
+                if (close := difflib.get_close_matches(name, cls.model_fields, n=1))
+            ]
+            hint = f" (did you mean {', '.join(f'`{name}`' for name in near)}?)" if near else ""
+            context = {"names": ", ".join(f"`{name}`" for name in unknown) + hint, "known": known}
             raise PydanticCustomError("unknown_keys", "must have no keys but {known}: {names}", context)
         return values
 

@@ -47,6 +47,7 @@ class FolderRows:
         sizes = [sum(reader.block_sizes) for reader in self._readers]
         self._starts = np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))])
         self.block_sizes: tuple[int, ...] = tuple(n for reader in self._readers for n in reader.block_sizes)
+        self.columns: Mapping[str, str] = self._readers[0].columns
         self.window: int = min(reader.window for reader in self._readers)
 
     def row(self, number: int) -> Mapping[str, Any]:

@@ -59,6 +59,8 @@ class HubRows:
         self.block_sizes: tuple[int, ...] = (len(data),)
         self.folder = cache_folder(data)
         self._columns = columns
+        stored = data.with_format("arrow")[:1].schema
+        self.columns: dict[str, str] = {field.name: str(field.type) for field in stored}
         self._data = data.select_columns(names(columns)).with_format("arrow")
 
     def row(self, number: int) -> Mapping[str, Any]:

@@ -46,8 +46,8 @@ def import_(
 
 def _table(done: "ImportResult") -> str:
     origin = done.origin
-    lines = [("from", f"{origin.source} ({origin.layout})"), ("written", f"{origin.num_rows:,} rows")]
-    lines += [(f"left out, {reason}", f"{count:,} rows") for reason, count in origin.left_out.items()]
+    lines = [("from", f"{origin.source} ({origin.layout})"), ("rows written", f"{origin.num_rows:,}")]
+    lines += [(f"left out, {reason}", f"{count:,}") for reason, count in origin.left_out.items()]
     if origin.num_renamed:
         lines.append(("ids made unique", f"{origin.num_renamed:,}"))
     lines.append(("file", f"{done.path}, {done.path.stat().st_size / 2**20:,.1f} MiB"))

@@ -20,6 +20,7 @@ MAX_LINE_BYTES = 512 << 20
 _ROWS_LOOKED_AT = 10
 _PIECE_BYTES = 1 << 20
 _KEPT_BYTES = 4096
+_KINDS = {str: "text", bool: "true or false", int: "integer", float: "number", list: "list", dict: "object"}
 
 
 class JsonLines:
@@ -53,12 +54,12 @@ class JsonLines:
             raise _unreadable(f"line must be a JSON object, got {type(value).__name__}", line)
         return value
 
-    def columns(self) -> list[str]:
-        """Return the names in the first object. Raises ConfigError if none of the first lines is one."""
+    def columns(self) -> dict[str, str]:
+        """Return the first object's names and types. Raises ConfigError if no line near the start is one."""
         # One broken line is a prompt to quarantine; a file of broken lines is a mistake to report.
         for number in range(min(_ROWS_LOOKED_AT, len(self))):
             try:
-                return list(self[number])
+                return {name: _KINDS.get(type(value), "null") for name, value in self[number].items()}
             except ValueError:
                 continue
         raise ConfigError(f"{self._path} must hold one JSON object a line, got none in its first lines")
@@ -76,8 +77,9 @@ class JsonlRows:
         self._columns = columns
         self._lines = JsonLines(path)
         self.block_sizes: tuple[int, ...] = (len(self._lines),) if len(self._lines) else ()
+        self.columns: dict[str, str] = self._lines.columns() if self.block_sizes else {}
         if self.block_sizes:
-            check_columns(str(path), self._lines.columns(), columns)
+            check_columns(str(path), list(self.columns), columns)
 
     def row_name(self, number: int) -> str:
         """Return a row's file and number."""

@@ -61,6 +61,7 @@ class ParquetRows:
         except (pa.ArrowInvalid, OSError) as error:
             raise ConfigError(f"{path} must be a readable Parquet file: {error}") from error
         check_columns(str(path), self._file.schema_arrow.names, columns)
+        self.columns: dict[str, str] = {field.name: str(field.type) for field in self._file.schema_arrow}
         self.folder = path.parent
         self._path = path
         self._columns = columns

@@ -46,9 +46,12 @@ class RowSource:
         """Return the prompt at a drawing index; see `PromptSource`."""
         if index < 0:
             raise ValueError(f"index must be at least 0, got {index}")
-        reader = self.open()
         epoch, place = divmod(index, self.num_rows)
-        number = int(self._order(epoch)[place])
+        return self.row_prompt(int(self._order(epoch)[place]), index=index)
+
+    def row_prompt(self, number: int, *, index: int) -> Prompt:
+        """Return the prompt of a row, wherever it is drawn. Raises PromptError, see `PromptSource`."""
+        reader = self.open()
         prompt_id = reader.row_name(number)
         try:
             row = reader.row(number)

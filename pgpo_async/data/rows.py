@@ -33,6 +33,11 @@ class RowReader(Protocol):
         ...
 
     @property
+    def columns(self) -> Mapping[str, str]:
+        """All columns that are there, with their types."""
+        ...
+
+    @property
     def folder(self) -> Path:
         """What image paths are relative to."""
         ...

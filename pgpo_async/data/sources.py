@@ -51,11 +51,31 @@ class PromptSource(Protocol):
 
 def train_source(config: RunConfig) -> PromptSource:
     """Return the source of the prompts to train on, mixed if it has several. Raises as `open_source`."""
+    sources = train_sources(config)
+    if not config.data.sources:
+        return sources[0]
+    return MixedSource(sources, [part.weight for part in config.data.sources], seed=config.data.seed)
+
+
+def train_sources(config: RunConfig, *, cache_bytes: int = CACHE_BYTES) -> list[PromptSource]:
+    """Return each source of the prompts to train on; together they hold `cache_bytes` of Parquet files.
+
+    Raises as `open_source`, with all sources' errors.
+    """
     data = config.data
     rules = ImageRules.of(data, config.model)
     if not data.sources:
-        return open_source(data.source, split="train", seed=data.seed, rules=rules, columns=data.columns)
-    sources, issues = [], []
+        source = open_source(
+            data.source,
+            split="train",
+            seed=data.seed,
+            rules=rules,
+            columns=data.columns,
+            cache_bytes=cache_bytes,
+        )
+        return [source]
+    sources: list[PromptSource] = []
+    issues: list[str] = []
     for number, part in enumerate(data.sources):
         try:
             source = open_source(
@@ -64,14 +84,14 @@ def train_source(config: RunConfig) -> PromptSource:
                 seed=data.seed,
                 rules=rules,
                 columns=part.columns or data.columns,
-                cache_bytes=CACHE_BYTES // len(data.sources),
+                cache_bytes=cache_bytes // len(data.sources),
             )
             sources.append(source)
         except ConfigError as error:
             issues += [f"data.sources[{number}].source: {issue}" for issue in error.issues]
     if issues:
         raise ConfigError(issues)
-    return MixedSource(sources, [part.weight for part in data.sources], seed=data.seed)
+    return sources
 
 
 def held_out_source(config: RunConfig) -> PromptSource:

@@ -1,6 +1,7 @@
 """Sampled groups as they are shown: image, question, answer, and each response with its reward.
 
-Every text here is a model's or a data set's, and hostile until escaped. Called by `report_page`.
+Every text here is a model's or a data set's, and hostile until escaped. Called by `report_page`; the check of
+a data set shows images and texts the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,8 +49,9 @@ def _card(sample: Sample, version: int | None) -> str:
         f'<article class="card sample"><header><span class="rank {sample.rank}">{sample.rank}</span> '
         f"<strong>{text(group.group_id)}</strong> "
         f'<span class="muted">step {sample.step:,}, {text(", ".join(facts))}</span></header>'
-        f'<div class="prompt">{_images(prompt.images)}<dl><dt>Question</dt><dd>{_long(prompt.question)}</dd>'
-        f"<dt>Reference answer</dt><dd>{_long(prompt.answer)}</dd></dl></div>"
+        f'<div class="prompt">{thumbnails(prompt.images)}'
+        f"<dl><dt>Question</dt><dd>{long_text(prompt.question)}</dd>"
+        f"<dt>Reference answer</dt><dd>{long_text(prompt.answer)}</dd></dl></div>"
         f'<ol class="responses">{"".join(_response(rollouts) for rollouts in shown)}</ol>{more}</article>'
     )
 
@@ -76,7 +78,7 @@ def _response(alike: Sequence[Rollout]) -> str:
     times = f'<span class="times">{len(alike)} times</span> ' if len(alike) > 1 else ""
     return (
         f'<li class="{kind}"><p class="facts"><span class="verdict">{sign}</span> {times}'
-        f"{text(' · '.join(facts))}</p>{_long(rollout.text)}</li>"
+        f"{text(' · '.join(facts))}</p>{long_text(rollout.text)}</li>"
     )
 
 
@@ -91,7 +93,8 @@ def _lag(scored: ScoredGroup, version: int) -> int:
     return max(0, version - 1 - scored.group.header().oldest_version)
 
 
-def _images(images: Sequence[bytes]) -> str:
+def thumbnails(images: Sequence[bytes]) -> str:
+    """Return a prompt's images, small; empty where it has none."""
     parts = []
     for position, image in enumerate(images[:MAX_IMAGES], start=1):
         try:
@@ -106,7 +109,8 @@ def _images(images: Sequence[bytes]) -> str:
     return f'<div class="images">{"".join(parts)}</div>' if parts else ""
 
 
-def _long(words: str) -> str:
+def long_text(words: str) -> str:
+    """Return a text of anybody's, escaped; a long one unfolds."""
     if not words.strip():
         return '<p class="said muted">(empty)</p>'
     cut = words[:MAX_CHARACTERS]

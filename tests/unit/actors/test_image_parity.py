@@ -28,6 +28,7 @@ from pgpo_async.policy.loading import load_processor
 from pgpo_async.policy.model_path import resolve_model_path
 
 pytest.importorskip("vllm")
+torch.set_num_threads(1)
 
 NUM_IMAGES = 100
 """Of each model under each kind of limits: 200 a model."""

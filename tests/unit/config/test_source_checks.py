@@ -25,16 +25,18 @@ WRONG = [
     ),
     (
         "data: {sources: [{source: a, wieght: 1}]}",
-        "data.sources[0]: must have no keys but `source`, `weight`, `columns`: `wieght`, got a mapping",
+        "data.sources[0]: must have no keys but `source`, `weight`, `columns`: `wieght` "
+        "(did you mean `weight`?), got a mapping",
     ),
     (
         "data: {sources: [{source: a, columns: {image: b}}]}",
-        "data.sources[0].columns: must have no keys but `images`, `problem`, `answer`: `image`, "
-        "got a mapping",
+        "data.sources[0].columns: must have no keys but `images`, `problem`, `answer`: `image` "
+        "(did you mean `images`?), got a mapping",
     ),
     (
         "data: {columns: {image: b}}",
-        "data.columns: must have no keys but `images`, `problem`, `answer`: `image`, got a mapping",
+        "data.columns: must have no keys but `images`, `problem`, `answer`: `image` "
+        "(did you mean `images`?), got a mapping",
     ),
     ("data: {columns: {answer: ' '}}", "data.columns.answer: must not be empty, got ' '"),
     ("data: {sources: a.jsonl}", "data.sources: must be a list, got 'a.jsonl' (a string)"),
