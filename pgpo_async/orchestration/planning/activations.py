@@ -17,17 +17,18 @@ _SLICES = 3
 def layer_numbers(shape: ModelShape) -> int:
     """What a text layer keeps of one token for its backward pass.
 
-    Inputs and outputs of two norms; query, key, value, and what attention makes of them; gate, up, their
-    product.
+    Inputs and outputs of two norms; query and key, before norms of their own, too, where there are such;
+    value, and what attention makes of them; gate, up, their product.
     """
     query, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    return 4 * shape.hidden + 2 * query + 2 * kv + 3 * shape.intermediate
+    normed = query + kv if shape.tower.model_type == "qwen3_vl" else 0
+    return 4 * shape.hidden + 2 * query + 2 * kv + normed + 3 * shape.intermediate
 
 
 def block_numbers(shape: ModelShape) -> int:
-    """What a block of the tower keeps of one patch."""
+    """What a block of the tower keeps of one patch: as a layer, query and key before and after rotation."""
     tower = shape.tower
-    return 8 * tower.hidden + (3 if tower.gated else 2) * tower.intermediate
+    return 10 * tower.hidden + (2 if tower.model_type == "qwen3_vl" else 3) * tower.intermediate
 
 
 def training_numbers(config: RunConfig, shape: ModelShape, work: Workload) -> float:

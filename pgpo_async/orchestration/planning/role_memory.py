@@ -7,7 +7,12 @@ Owns the parts, not whether they fit (`fitting`). Pure.
 from dataclasses import dataclass
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.orchestration.planning.activations import output_bytes, scoring_numbers, training_numbers
+from pgpo_async.orchestration.planning.activations import (
+    block_numbers,
+    output_bytes,
+    scoring_numbers,
+    training_numbers,
+)
 from pgpo_async.orchestration.planning.gpus import GIB, GpuKind
 from pgpo_async.orchestration.planning.model_shape import ModelShape
 from pgpo_async.orchestration.planning.plan_inputs import WEIGHT_BYTES
@@ -72,7 +77,7 @@ def generator_memory(config: RunConfig, shape: ModelShape, work: Workload, gpu: 
     working = (
         size * batched * (8 * shape.hidden + 4 * shape.intermediate) // parts
         + 3 * 4 * seqs * shape.vocabulary // parts
-        + size * patches * (8 * shape.tower.hidden + 3 * shape.tower.intermediate)
+        + size * patches * block_numbers(shape)
         + CONTEXT_BYTES * on_gpu
     )
     cache = engine.get("kv_cache_memory_bytes")
@@ -93,7 +98,7 @@ def generator_memory(config: RunConfig, shape: ModelShape, work: Workload, gpu: 
 
 def cache_tokens(memory: RoleMemory, config: RunConfig, shape: ModelShape) -> int:
     """Tokens that a generator's cache holds."""
-    (cache,) = (part.num_bytes for part in memory.parts if part.what.startswith("cache"))
+    cache = sum(part.num_bytes for part in memory.parts if part.what.startswith("cache"))
     return cache // (shape.cache_numbers * WEIGHT_BYTES[config.model.dtype] // tensor_parallel(config))
 
 
