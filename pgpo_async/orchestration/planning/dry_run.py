@@ -9,7 +9,7 @@ from rich.console import Console
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.planning.estimate import Estimate, estimate
-from pgpo_async.orchestration.planning.estimate_report import memory_table, print_notes
+from pgpo_async.orchestration.planning.estimate_report import print_memory
 from pgpo_async.orchestration.planning.peak_memory import planned_memory
 from pgpo_async.orchestration.planning.plan_inputs import group_size, model_size
 from pgpo_async.orchestration.planning.planner import make_plan
@@ -19,8 +19,7 @@ from pgpo_async.orchestration.planning.units import in_seconds
 def print_expectations(config: RunConfig, console: Console) -> None:
     """Print memory, expected step time and assumptions."""
     found = estimate(config)
-    console.print(memory_table(config, found, planned_memory(config)))
-    print_notes(console, found)
+    print_memory(console, config, found, planned_memory(config))
     for line in _pace(config, found):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 

@@ -74,7 +74,7 @@ def estimate(
         problems=tuple(memory_problems(config, shape, work, kind)),
         stages=stages,
         assumptions=(
-            f"model: {shape.num_weights / 1e9:.2f} billion weights, {found.how}",
+            f"model: {shape.num_weights:,} weights, {found.how}",
             *work.hows,
             *((f"GPU: {kind.describe()}", *stages.hows, _reached(rates)) if stages else ()),
         ),

@@ -7,15 +7,31 @@ from rich.table import Table
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.planning.estimate import Estimate
+from pgpo_async.orchestration.planning.known_models import KNOWN_MODELS
 from pgpo_async.orchestration.planning.plan_memory import PlannedMemory
 from pgpo_async.orchestration.planning.units import in_bytes
 
+_UNKNOWN = (
+    "memory of the roles: not known, model.path is neither on this machine nor of a known shape "
+    f"({', '.join(KNOWN_MODELS)})"
+)
 
-def memory_table(config: RunConfig, found: Estimate | None, memory: PlannedMemory | None) -> Table:
-    """Return what each role keeps where; a role's parts are of one actor.
+
+def print_memory(
+    console: Console, config: RunConfig, found: Estimate | None, memory: PlannedMemory | None
+) -> None:
+    """Print what each role keeps where, and what that rests on.
 
     `found` and `memory` are None where the model's shape or size is not known.
     """
+    if found is not None or memory is not None:
+        console.print(_table(config, found, memory))
+    lines = [f"assumed: {line}" for line in found.assumptions] if found is not None else [_UNKNOWN]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(config: RunConfig, found: Estimate | None, memory: PlannedMemory | None) -> Table:
     drawn = Table(title="memory by role (estimates)", title_justify="left")
     for name in ("where", "what", "size"):
         drawn.add_column(name, justify="right" if name == "size" else "left")
@@ -30,20 +46,6 @@ def memory_table(config: RunConfig, found: Estimate | None, memory: PlannedMemor
             share = device.num_bytes / found.gpu.memory_bytes
             drawn.add_row(where, f"of {found.gpu.memory_gib:g} GiB ({share:.0%})", in_bytes(device.num_bytes))
     return drawn
-
-
-def print_notes(console: Console, found: Estimate | None) -> None:
-    """Print what the estimate rests on, or why there is none."""
-    if found is None:
-        console.print(
-            "memory of the roles: not known, model.path is neither on this machine nor of a known shape",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-        return
-    for line in found.assumptions:
-        console.print(f"assumed: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _of_roles(config: RunConfig, found: Estimate | None) -> Iterator[tuple[str, str, int]]:

@@ -10,7 +10,7 @@ from rich.table import Table
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.planning.estimate import Estimate, estimate
-from pgpo_async.orchestration.planning.estimate_report import memory_table, print_notes
+from pgpo_async.orchestration.planning.estimate_report import print_memory
 from pgpo_async.orchestration.planning.plan_inputs import differences, group_size, model_size, service_times
 from pgpo_async.orchestration.planning.plan_split import Split
 from pgpo_async.orchestration.planning.planner import Plan, make_plan
@@ -89,8 +89,7 @@ def _print(plan: Plan, found: Estimate | None) -> None:
     console.print(table(plan))
     if plan.splits:
         console.print(split_table(plan.splits))
-    console.print(memory_table(plan.config, found, plan.memory))
-    print_notes(console, found)
+    print_memory(console, plan.config, found, plan.memory)
     for warning in plan.warnings:
         console.print(f"warning: {warning}", soft_wrap=True, highlight=False, markup=False)
 
