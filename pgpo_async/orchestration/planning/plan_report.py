@@ -46,11 +46,7 @@ def plan_and_print(
         issues.append(f"--json: the folder {path.parent} must exist")
     try:
         found = estimate(config, gpu=gpu, tokens=tokens)
-    except ConfigError as error:
-        issues += error.issues
-    used = _estimated_times(config, stated, run, found)
-    try:
-        times = service_times(config, stated, run, used)
+        times = service_times(config, stated, run, _estimated_times(config, stated, run, found))
     except ConfigError as error:
         issues += error.issues
     try:
