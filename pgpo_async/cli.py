@@ -144,16 +144,26 @@ def plan(
     model_bytes: Annotated[int | None, _stated("Bytes of the model's weights.")] = None,
     parameters: Annotated[float | None, _stated("Or their number; else read from a local model.")] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="Find the best split of so many GPUs.")] = None,
+    gpu: Annotated[
+        str, typer.Option(help="Kind of GPU that estimates are for: h100, h200, a100, l40s.")
+    ] = "h100",
+    response_tokens: Annotated[float | None, _stated("Mean tokens of a response.")] = None,
+    image_tokens: Annotated[float | None, _stated("Mean tokens of a prompt's images.")] = None,
+    text_tokens: Annotated[float | None, _stated("Mean tokens of a prompt without its images.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the simulated times.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
-    """Predict a run of CONFIG from the seconds its stages take: pace, waits, lag, memory, what to change."""
+    """Predict a run of CONFIG: pace, waits, lag, memory by role, what to change.
+
+    From the seconds that its stages take: stated, measured by an earlier run, or estimated for a kind of GPU.
+    """
     from pgpo_async.config import load_config
 
     with told_in_a_line():
         run_config = load_config(config, overrides or ())
 
         from pgpo_async.orchestration.planning.plan_report import plan_and_print
+        from pgpo_async.orchestration.planning.workload import StatedTokens
 
         plan_and_print(
             run_config,
@@ -173,6 +183,8 @@ def plan(
             num_gpus=gpus,
             seed=seed,
             path=json,
+            gpu=gpu,
+            tokens=StatedTokens(response=response_tokens, image=image_tokens, text=text_tokens),
         )
 
 

@@ -6,6 +6,7 @@
     compare           CompareConfig: methods times seeds, each an override of a RunConfig
     load_compare      load_compare, and run_configs: the RunConfig of each
     dotted            overrides written with dots or nested, to one form
+    extending         `extends: OTHER.yaml`, one file laid over another
     dump              dump_config: a config to YAML that its loader reads back
     files, validation a file to a document; that against a schema, every issue at once
     yaml_core         PyYAML with YAML 1.2's scalars

@@ -9,6 +9,9 @@ from pgpo_async.config.issues import Path, field_name
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.shapers import DEFAULT_SHAPER, SHAPER_PARAMS, ShaperConfig
 
+EXTENDS = "extends"
+"""A key of a run's file, which its schema does not know."""
+
 
 def closest(word: str, known: list[str]) -> str | None:
     """Return the known word that was probably meant, or None."""
@@ -21,6 +24,8 @@ def unknown_key(path: Path, values: Any, schema: type[Section]) -> str:
     `values` is the whole raw config, `schema` the section at its top.
     """
     section_path, key = path[:-1], str(path[-1])
+    if key == EXTENDS:
+        return "unknown key, it can only be at the top of a run's config file"
     here = list(_section_at(section_path, values, schema).model_fields)
     elsewhere = [
         f"`{field_name(other)}`" if other else "the top level"
@@ -31,7 +36,7 @@ def unknown_key(path: Path, values: Any, schema: type[Section]) -> str:
         return f"unknown key, `{key}` belongs to {' or '.join(elsewhere)}"
     if schema is not RunConfig and key in RunConfig.model_fields:
         return f"unknown key, `{key}` is of a run: set it in `common` or in a method"
-    if meant := closest(key, here):
+    if meant := closest(key, [*here, EXTENDS] if schema is RunConfig and not section_path else here):
         return f"unknown key, did you mean `{meant}`?"
     if not here:
         return "unknown key, there are none to set here"

@@ -11,7 +11,7 @@ class Place:
     """Where a value was written. Places sort as they are read: the file from its top, then the overrides."""
 
     source: int
-    """0 is the file, n the n-th override."""
+    """0 is the file, n the n-th override, below 0 are the files that it extends."""
     line: int = 0
     """From 1; 0 where a position makes no sense."""
     column: int = 0

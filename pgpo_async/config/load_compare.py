@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from pgpo_async.config.compare import CompareConfig
 from pgpo_async.config.document import Document, Written
 from pgpo_async.config.dotted import spread
+from pgpo_async.config.extending import read_extended
 from pgpo_async.config.fields import closest
 from pgpo_async.config.files import read_file
 from pgpo_async.config.issues import Issue, Path, Place, field_name
@@ -76,7 +77,7 @@ def run_configs(
 def _read_base(compare: CompareConfig, path: FilePath) -> Document:
     written = compare.written_at(("base",))
     try:
-        return read_file(path.parent / FilePath(compare.base).expanduser())
+        return read_extended(path.parent / FilePath(compare.base).expanduser())
     except ConfigError as error:
         label = written.value.label if written else str(path)
         raise ConfigError([f"{label}: base: {issue}" for issue in error.issues]) from None

@@ -18,8 +18,8 @@ from pgpo_async.orchestration.doctor.sizes import (
     CHECKPOINT_BYTES,
     TRAINING_BYTES,
     num_weights,
-    planned_memory,
 )
+from pgpo_async.orchestration.planning.peak_memory import planned_memory
 from pgpo_async.orchestration.planning.plan_memory import PlannedMemory
 
 HEAD_BYTES = 3 * GI

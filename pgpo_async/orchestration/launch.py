@@ -1,4 +1,4 @@
-"""`pgpo-async launch`: a config's placement plan, or its run.
+"""`pgpo-async launch`: what a config asks for and is expected to come to, or its run.
 
 Light until a run begins, so that a dry run works on a machine without Ray, vLLM or DeepSpeed at hand.
 """
@@ -10,7 +10,7 @@ from pgpo_async.orchestration.placement import plan_placement
 
 
 def launch_run(config: RunConfig, *, dry_run: bool = False, resume: str = "never") -> int:
-    """Run a config, or only print its placement plan; return the process's exit code.
+    """Run a config, or only print its placement and expectations; return the process's exit code.
 
     `resume`: see `resume`.
 
@@ -18,7 +18,10 @@ def launch_run(config: RunConfig, *, dry_run: bool = False, resume: str = "never
     """
     console = Console()
     if dry_run:
+        from pgpo_async.orchestration.planning.dry_run import print_expectations
+
         console.print(plan_placement(config).table())
+        print_expectations(config, console)
         return 0
     from pgpo_async.orchestration.preflight import check_inputs
     from pgpo_async.orchestration.resume import find_resume

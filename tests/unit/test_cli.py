@@ -129,3 +129,72 @@ def test_plan_prints_a_table_and_warnings_and_writes_its_figures(tmp_path):
     assert figures["step_s"] == pytest.approx(2.0)
     (warning,) = figures["warnings"]
     assert f"warning: {warning}" in done.stdout.splitlines()
+
+
+def test_plan_without_times_estimates_them_for_a_kind_of_gpu(tmp_path):
+    path = tmp_path / "plan.json"
+    steps = {}
+    for gpu in ("h100", "a100"):
+        done = run(
+            "plan", "configs/cluster.yaml", "--gpu", gpu, "--response-tokens", "400", "--json", str(path)
+        )
+        assert done.returncode == 0, done.stderr
+        assert "assumed: responses of 400 tokens (stated)" in done.stdout
+        assert "memory by role" in done.stdout
+        figures = json.loads(path.read_text())
+        assert (figures["gpu"], figures["does_not_fit"]) == (gpu, [])
+        assert figures["estimated_times"] == figures["service_times"]
+        steps[gpu] = figures["estimated_times"]["learn_s"]
+    assert steps["a100"] > 2 * steps["h100"]
+
+
+def test_a_stated_time_takes_the_place_of_its_estimate_and_three_need_none(tmp_path):
+    path = tmp_path / "plan.json"
+    done = run("plan", "configs/cluster.yaml", "--learn", "33", "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    times = json.loads(path.read_text())["service_times"]
+    assert times["learn_s"] == 33
+    assert times["generate_s"] > 0 < times["filtered_share"]
+    stated = ("--generate", "60", "--score", "60", "--learn", "30")
+    run("plan", "configs/cluster.yaml", *stated, "--json", str(path))
+    assert json.loads(path.read_text())["service_times"]["filtered_share"] == 0
+
+
+def test_an_unknown_gpu_exits_2_with_the_nearest_name():
+    done = run("plan", "configs/cluster.yaml", "--gpu", "h1000")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("--gpu: must be one of a100, ")
+    assert done.stderr.endswith("got 'h1000', did you mean h100?\n")
+
+
+def test_a_dry_run_tells_placement_memory_by_role_and_the_expected_step():
+    done = run("launch", "configs/recipes/qwen2.5-vl-7b-pgpo-8gpu.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    told = [
+        "placement plan",
+        "memory by role",
+        "optimizer state",
+        "cache of keys and values",
+        "staged weights",
+    ]
+    assert [text for text in told if text not in done.stdout] == []
+    assert "assumed: GPU: h100: 79 GiB" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("expected step on h100: ")]
+    assert "(busy: generate " in line
+
+
+def test_a_dry_run_of_what_cannot_be_estimated_says_so_and_succeeds():
+    done = run("launch", "configs/local.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "expected step: not estimated" in done.stdout
+    done = run("launch", "configs/cluster.yaml", "model.path=someone/unknown", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "memory of the roles: not known, model.path is neither" in done.stdout
+
+
+def test_a_dry_run_says_what_does_not_fit_and_what_to_change():
+    recipe = "configs/recipes/qwen2.5-vl-7b-pgpo-8gpu.yaml"
+    done = run("launch", recipe, "learner.replicas=2", "generator.replicas=4", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("warning: learner: about ")]
+    assert "do not fit the 79 GiB of h100; with learner." in line

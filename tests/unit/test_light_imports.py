@@ -39,11 +39,26 @@ except SystemExit as end:
 print(json.dumps(sorted(sys.modules)))
 """
 
+DRY_RUN = """
+import json, sys
+from pgpo_async.cli import main
+sys.argv = ["pgpo-async", "launch", "configs/recipes/qwen2.5-vl-3b-pgpo-2gpu.yaml", "--dry-run"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(json.dumps(sorted(sys.modules)))
+"""
+
 
 @pytest.mark.parametrize(
     ("program", "module"),
-    [(PROGRAM, "pgpo_async.config.load"), (PLAN, "pgpo_async.actors.replay_queue")],
-    ids=["config, contracts and help", "plan"],
+    [
+        (PROGRAM, "pgpo_async.config.load"),
+        (PLAN, "pgpo_async.actors.replay_queue"),
+        (DRY_RUN, "pgpo_async.orchestration.planning.stage_times"),
+    ],
+    ids=["config, contracts and help", "plan", "dry run"],
 )
 def test_what_answers_at_once_imports_nothing_heavy(program, module):
     done = subprocess.run(

@@ -13,7 +13,8 @@ from pathlib import Path
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, ok, warning
 from pgpo_async.orchestration.doctor.machine import Machine
-from pgpo_async.orchestration.doctor.sizes import host_bytes, planned_memory
+from pgpo_async.orchestration.doctor.sizes import host_bytes
+from pgpo_async.orchestration.planning.peak_memory import planned_memory
 from pgpo_async.orchestration.planning.plan_memory import PlannedMemory
 
 HOW_TO_ENLARGE = (

@@ -15,7 +15,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, in_words, ok, warning
 from pgpo_async.orchestration.doctor.machine import Machine
-from pgpo_async.orchestration.doctor.sizes import model_folder
+from pgpo_async.orchestration.planning.known_models import model_folder
 from pgpo_async.policy.model_path import resolve_model_path
 
 HUB_TIMEOUT_S = 15.0
@@ -34,7 +34,7 @@ def model_lines(config: RunConfig, machine: Machine) -> Generator[Line, None, An
     except ConfigError as cause:
         yield error("model", "; ".join(cause.issues), _CHOOSE)
         return None
-    folder = model_folder(config)
+    folder = model_folder(config.model.path)
     if folder is None:
         yield _on_the_hub(path, offline=_is_offline(machine))
         return None

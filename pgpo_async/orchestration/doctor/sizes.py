@@ -1,18 +1,13 @@
-"""How large things will be: weights, what a run keeps in memory, a checkpoint. Estimates, each with its rule.
+"""How much host memory and disk a run takes: its processes, a checkpoint. Estimates, each with its rule.
 
-Reuses `planning`, at its peaks. Owns what a role's process takes in host memory besides. Reads headers and a
-few prompts, loads no model.
+Reuses `planning`, at its peaks. Owns what a role's process takes in host memory besides.
 """
 
-from pathlib import Path
-
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import ConfigError
 from pgpo_async.orchestration.doctor.machine import Machine
-from pgpo_async.orchestration.planning.plan_inputs import WEIGHT_BYTES, group_size, model_size
-from pgpo_async.orchestration.planning.plan_memory import PlannedMemory, plan_memory
-from pgpo_async.orchestration.service_times import ServiceTimes
-from pgpo_async.policy.model_path import resolve_model_path
+from pgpo_async.orchestration.planning.plan_inputs import WEIGHT_BYTES
+from pgpo_async.orchestration.planning.plan_memory import PlannedMemory
+from pgpo_async.orchestration.planning.role_memory import ENGINE_MEMORY_SHARE
 
 PROCESS_BYTES = 768 << 20
 """Resident in a process that has loaded torch and the smallest model."""
@@ -23,40 +18,6 @@ TRAINING_BYTES = 16
 """Of one weight while it is trained: gradient, master copy and two moments, in float32."""
 CHECKPOINT_BYTES = 12
 """Of one weight in a checkpoint, besides itself: master copy and two moments."""
-ENGINE_MEMORY_SHARE = 0.92
-"""Of its device's memory, that an engine takes unless generator.engine.gpu_memory_utilization says so: of a
-GPU's, or, where it is not told how large its cache is to be, of the whole machine's."""
-# Publishing takes two steps: the most snapshots that can be waiting.
-_AT_ITS_PEAK = ServiceTimes(generate_s=0.0, score_s=0.0, learn_s=1.0, publish_s=2.0)
-
-
-def model_folder(config: RunConfig) -> Path | None:
-    """Where the model's files are on this machine; None where they are not (yet)."""
-    try:
-        path = resolve_model_path(config.model.path)
-    except ConfigError:
-        return None
-    if Path(path).is_dir():
-        return Path(path)
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(path, "config.json")
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def planned_memory(config: RunConfig, parameters: float | None = None) -> PlannedMemory | None:
-    """What the run keeps at its peak; None where the model's size is neither stated nor known here."""
-    folder = None if parameters else model_folder(config)
-    path = config.model.path if folder is None else str(folder)
-    local = config.model_copy(update={"model": config.model.model_copy(update={"path": path})})
-    try:
-        model = model_size(local, None, parameters)
-    except ConfigError:
-        return None
-    group = group_size(config, None)
-    return plan_memory(
-        config, _AT_ITS_PEAK, step_s=1.0, group_bytes=group.num_bytes, model_bytes=model.num_bytes
-    )
 
 
 def num_weights(config: RunConfig, memory: PlannedMemory) -> int:

@@ -1,12 +1,13 @@
 """What the planner is told or finds out: service times, the bytes of a group, the bytes of the model.
 
-Reads a run's summary, the headers of safetensors files and a few prompts; loads no model.
+Reads a run's summary, the headers of safetensors files and a few prompts; loads no model. What it is not told
+`estimate` may know.
 """
 
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, PgpoError
 from pgpo_async.data.sources import train_source
 from pgpo_async.demo.tiny_vlm import tiny_vlm_objects_path, tiny_vlm_path
+from pgpo_async.orchestration.planning.known_models import find_shape
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 WEIGHT_BYTES = {"float32": 4, "bfloat16": 2}
@@ -41,13 +43,20 @@ class Size:
     how: str
 
 
-def service_times(config: RunConfig, stated: Mapping[str, float | None], run: Path | None) -> ServiceTimes:
-    """Return the measured times of a run, with those stated in their place.
+def service_times(
+    config: RunConfig,
+    stated: Mapping[str, float | None],
+    run: Path | None,
+    estimated: ServiceTimes | None = None,
+) -> ServiceTimes:
+    """Return the measured times of a run, or else `estimated`, with those stated in their place.
 
     `stated` has fields of `ServiceTimes`, None where nothing is stated. Raises ConfigError, with the options
     to give, if one is missing that the config needs.
     """
-    values = dict(_measured(run)) if run is not None else {}
+    values: dict[str, float] = asdict(estimated) if estimated is not None else {}
+    if run is not None:
+        values = dict(_measured(run))
     values |= {name: value for name, value in stated.items() if value is not None}
     needed = {
         "generate_s": "--generate: must be given: seconds of one group in an engine with "
@@ -142,7 +151,7 @@ def _image_size(config: RunConfig) -> Size:
 def model_size(config: RunConfig, stated_bytes: int | None, parameters: float | None) -> Size:
     """Return what one version of the weights takes as it is published.
 
-    Raises ConfigError where it is neither stated nor to be read from safetensors files on this machine.
+    Raises ConfigError where it is neither stated, nor to be read from files on this machine, nor known.
     """
     if stated_bytes is not None:
         return Size(num_bytes=stated_bytes, how="stated")
@@ -155,6 +164,10 @@ def model_size(config: RunConfig, stated_bytes: int | None, parameters: float | 
         num = sum(_num_weights(file) for file in sorted(folder.glob("*.safetensors")))
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise ConfigError(f"model.path: the headers of its safetensors cannot be read: {error!r}") from error
+    if not num and (found := find_shape(path)) is not None:
+        num_weights = found.shape.num_weights
+        how = f"{num_weights:,} weights in {dtype}, {found.how}"
+        return Size(num_bytes=num_weights * WEIGHT_BYTES[dtype], how=how)
     if not num:
         raise ConfigError(
             f"--parameters: must be given (for instance 8.3e9), or --model-bytes: model.path {path!r} has no "

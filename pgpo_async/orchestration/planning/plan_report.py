@@ -1,4 +1,4 @@
-"""`pgpo-async plan`: the prediction as a table, as warning lines and as a file."""
+"""`pgpo-async plan`: the prediction and the memory as tables, as warning lines and as a file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,16 @@ from rich.table import Table
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
+from pgpo_async.orchestration.planning.estimate import Estimate, estimate
+from pgpo_async.orchestration.planning.estimate_report import print_memory
 from pgpo_async.orchestration.planning.plan_inputs import differences, group_size, model_size, service_times
 from pgpo_async.orchestration.planning.plan_split import Split
 from pgpo_async.orchestration.planning.planner import Plan, make_plan
+from pgpo_async.orchestration.planning.units import in_bytes, in_seconds
+from pgpo_async.orchestration.planning.workload import StatedTokens
+from pgpo_async.orchestration.service_times import ServiceTimes
+
+_MAIN_TIMES = ("generate_s", "score_s", "learn_s")
 
 
 def plan_and_print(
@@ -25,17 +32,21 @@ def plan_and_print(
     num_gpus: int | None,
     seed: int,
     path: Path | None,
+    gpu: str,
+    tokens: StatedTokens,
 ) -> None:
-    """Predict, print the table and the warnings, write the figures.
+    """Predict, print the tables and the warnings, write the figures.
 
     Raises ConfigError for what must be given and is not, a config whose run would stand still, or a file that
     could not be written.
     """
     issues: list[str] = []
+    found = None
     if path is not None and not path.parent.is_dir():
         issues.append(f"--json: the folder {path.parent} must exist")
     try:
-        times = service_times(config, stated, run)
+        found = estimate(config, gpu=gpu, tokens=tokens)
+        times = service_times(config, stated, run, _estimated_times(config, stated, run, found))
     except ConfigError as error:
         issues += error.issues
     try:
@@ -52,13 +63,29 @@ def plan_and_print(
         num_gpus=num_gpus,
         seed=seed,
         notes=differences(config, run) if run is not None else (),
+        estimate=found,
     )
     if path is not None:
         path.write_text(json.dumps(plan.as_json(), indent=2) + "\n")
+    _print(plan, found)
+
+
+def _estimated_times(
+    config: RunConfig, stated: Mapping[str, float | None], run: Path | None, found: Estimate | None
+) -> ServiceTimes | None:
+    """The estimated times where they are needed: all that is measured or stated is taken without them."""
+    main = _MAIN_TIMES if config.uses_scorers else ("generate_s", "learn_s")
+    if run is not None or found is None or all(stated.get(name) is not None for name in main):
+        return None
+    return found.stages.times if found.stages is not None else None
+
+
+def _print(plan: Plan, found: Estimate | None) -> None:
     console = Console()
     console.print(table(plan))
     if plan.splits:
         console.print(split_table(plan.splits))
+    print_memory(console, plan.config, found, plan.memory)
     for warning in plan.warnings:
         console.print(f"warning: {warning}", soft_wrap=True, highlight=False, markup=False)
 
@@ -71,13 +98,13 @@ def table(plan: Plan) -> Table:
         title_justify="left",
         show_header=False,
     )
-    drawn.add_row("step", _s(result.step_s))
+    drawn.add_row("step", in_seconds(result.step_s))
     drawn.add_row("rollouts trained per second", f"{plan.rollouts_per_s:,.1f}")
     for stage, share in result.busy_share.items():
-        drawn.add_row(f"busy: {stage}", f"{_s(result.busy_s[stage])} of a step ({share:.0%})")
+        drawn.add_row(f"busy: {stage}", f"{in_seconds(result.busy_s[stage])} of a step ({share:.0%})")
     drawn.add_row("overlap efficiency", f"{result.overlap_efficiency:.3f}")
     drawn.add_row("learner wait fraction", f"{result.learner_wait_fraction:.3f}")
-    drawn.add_row("longest wait for a batch", _s(result.longest_wait_s))
+    drawn.add_row("longest wait for a batch", in_seconds(result.longest_wait_s))
     drawn.add_section()
     lags = ", ".join(f"{lag}: {num}" for lag, num in result.lag_histogram.items())
     drawn.add_row(
@@ -85,12 +112,8 @@ def table(plan: Plan) -> Table:
     )
     drawn.add_row("admission slots held", f"{result.most_groups_held} of {plan.config.max_slots} at most")
     drawn.add_section()
-    drawn.add_row("one group", f"{_bytes(memory.group_bytes)} ({plan.group.how})")
-    drawn.add_row("one version of the weights", f"{_bytes(memory.model_bytes)} ({plan.model.how})")
-    drawn.add_row("/dev/shm of each node", f"{_bytes(memory.staged_bytes)} of staged weights")
-    drawn.add_row("learner's first rank", f"{_bytes(memory.snapshot_bytes)} of snapshots being published")
-    parts = f"{_bytes(memory.queue_bytes)} of groups, {_bytes(memory.weight_store_bytes)} of weights"
-    drawn.add_row("object store", f"{_bytes(memory.object_store_bytes)}: {parts}")
+    drawn.add_row("one group", f"{in_bytes(memory.group_bytes)} ({plan.group.how})")
+    drawn.add_row("one version of the weights", f"{in_bytes(memory.model_bytes)} ({plan.model.how})")
     return drawn
 
 
@@ -101,17 +124,5 @@ def split_table(splits: Sequence[Split]) -> Table:
         drawn.add_column(name, justify="right")
     for split in splits:
         replicas = (str(split.generator), str(split.scorer), str(split.learner))
-        drawn.add_row(*replicas, f"{split.gpus:g}", _s(split.slowest_s), _s(split.step_s))
+        drawn.add_row(*replicas, f"{split.gpus:g}", in_seconds(split.slowest_s), in_seconds(split.step_s))
     return drawn
-
-
-def _s(seconds: float) -> str:
-    return f"{seconds:.3f} s" if seconds < 10 else f"{seconds:.1f} s"
-
-
-def _bytes(num_bytes: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if num_bytes < 1024:
-            return f"{num_bytes:.3g} {unit}" if unit != "bytes" else f"{num_bytes:.0f} bytes"
-        num_bytes /= 1024
-    return f"{num_bytes:.3g} TiB"

@@ -83,6 +83,21 @@ def order_warnings(
         )
 
 
+def weight_warnings(
+    config: RunConfig, times: ServiceTimes, result: SimulationResult, instant: Callable[[], SimulationResult]
+) -> Iterator[str]:
+    """Yield what the weights' way to the generators costs, by a simulation in which it takes no time."""
+    if config.mode == "sync" or not times.publish_s + times.load_s or result.overlap_efficiency >= WELL_BUSY:
+        return
+    instant_s = instant().step_s
+    if instant_s < WELL_BUSY * result.step_s:
+        yield (
+            f"train.max_lag {config.max_lag}: weights take {times.publish_s:.3g} s to be published and "
+            f"{times.load_s:.3g} s to be loaded, and groups become too old meanwhile; a step takes "
+            f"{result.step_s:.3g} s, with no such delay {instant_s:.3g} s; raise it, or weights.update_share"
+        )
+
+
 def result_warnings(config: RunConfig, result: SimulationResult) -> Iterator[str]:
     """Yield what the simulated run shows."""
     if result.longest_wait_s > config.train.batch_timeout_s:

@@ -1,15 +1,16 @@
 """What a run will come to, before it is started: its step time, waits, lag and memory, and what to change.
 
 Predicts by simulation with the real queue and admission (`simulation`), from service times that are stated or
-were measured by an earlier run. Called by `plan_report` for `pgpo-async plan`.
+were measured by an earlier run or estimated. Called by `plan_report` for `pgpo-async plan`, by `dry_run`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, StageFailed
+from pgpo_async.orchestration.planning.estimate import Estimate
 from pgpo_async.orchestration.planning.plan_inputs import Size
 from pgpo_async.orchestration.planning.plan_memory import PlannedMemory, memory_warnings, plan_memory
 from pgpo_async.orchestration.planning.plan_split import Split, best_splits
@@ -18,6 +19,7 @@ from pgpo_async.orchestration.planning.plan_warnings import (
     result_warnings,
     slot_warnings,
     turn_warnings,
+    weight_warnings,
 )
 from pgpo_async.orchestration.planning.simulation import simulate
 from pgpo_async.orchestration.planning.simulation_result import SimulationResult
@@ -40,6 +42,7 @@ class Plan:
     memory: PlannedMemory
     splits: Sequence[Split]
     warnings: Sequence[str]
+    estimate: Estimate | None = None
 
     @property
     def rollouts_per_s(self) -> float:
@@ -67,6 +70,7 @@ class Plan:
             "num_steps_simulated": result.num_steps,
             "accounting": result.accounting.as_dict(),
             "warnings": list(self.warnings),
+            **(self.estimate.as_json() if self.estimate is not None else {}),
         }
 
 
@@ -79,15 +83,17 @@ def make_plan(
     num_gpus: int | None = None,
     seed: int = 0,
     notes: Sequence[str] = (),
+    estimate: Estimate | None = None,
 ) -> Plan:
-    """Predict the run; `notes` are warnings known before.
+    """Predict the run; `notes` are warnings known before, as are those of the `estimate`.
 
     Raises ConfigError if the run would stand still, with all that is wrong with it, or `num_gpus` is too few.
     """
     num_steps = min(_MOST_STEPS, max(_FEWEST_STEPS, _NUM_GROUPS // config.train.groups_per_step))
-    known = [*notes, *config.warnings(), *slot_warnings(config, times)]
+    does_not_fit = estimate.problems if estimate is not None else ()
+    known = [*notes, *does_not_fit, *config.warnings(), *slot_warnings(config, times)]
 
-    def simulated(config: RunConfig) -> SimulationResult:
+    def simulated(config: RunConfig, times: ServiceTimes = times) -> SimulationResult:
         return simulate(config, times, num_steps=num_steps, seed=seed, group_bytes=group.num_bytes)
 
     try:
@@ -104,6 +110,9 @@ def make_plan(
         *memory_warnings(config, memory),
         *turn_warnings(config, times, result),
         *order_warnings(config, result, simulated),
+        *weight_warnings(
+            config, times, result, lambda: simulated(config, replace(times, publish_s=0.0, load_s=0.0))
+        ),
         *result_warnings(config, result),
     ]
     splits: list[Split] = []
@@ -120,6 +129,7 @@ def make_plan(
         memory=memory,
         splits=splits,
         warnings=warnings,
+        estimate=estimate,
     )
 
 

@@ -377,7 +377,12 @@ REFUSED = {
     "a secret": ("gpu", ["metrics.wandb={api_key: abc}"], [], "must hold no secret"),
     "a folder outside": ("gpu", ["model.path=/models/x"], [], "model.path: must lie in a volume"),
     "no data volume": ("gpu", [], ["storage.data_claim=null"], "data.source: .*storage.data_claim"),
-    "a model of unknown size": ("gpu", [], ["model_parameters=null"], "model_parameters: must be given"),
+    "a model of unknown size": (
+        "gpu",
+        ["model.path=someone/unknown"],
+        ["model_parameters=null"],
+        "model_parameters: must be given",
+    ),
     "an unknown setting": ("gpu", [], ["storage.sise=1Gi"], "storage.sise: .*did you mean `size`"),
     "a tag that moves": ("gpu", [], ["image=pgpo-async:latest"], "image: must be an image with a tag"),
     "more GPUs than a machine has": (

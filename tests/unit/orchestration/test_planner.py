@@ -216,7 +216,7 @@ def test_the_weights_of_all_shards_are_counted(tmp_path):
 
 
 def test_a_model_that_is_not_here_is_asked_for(tmp_path):
-    hub = "model.path=Qwen/Qwen2.5-VL-7B-Instruct"
+    hub = "model.path=someone/unknown"
     with pytest.raises(ConfigError, match="--parameters: must be given"):
         model_size(local(hub), None, None)
     assert model_size(local(hub, "model.dtype=bfloat16"), None, 8e9).num_bytes == 16_000_000_000

@@ -14,7 +14,8 @@ from pgpo_async.orchestration.doctor.memory import (
     shared_lines,
 )
 from pgpo_async.orchestration.doctor.processor import check_processor
-from pgpo_async.orchestration.doctor.sizes import host_bytes, planned_memory
+from pgpo_async.orchestration.doctor.sizes import host_bytes
+from pgpo_async.orchestration.planning.peak_memory import planned_memory
 
 GIB = 1 << 30
 
