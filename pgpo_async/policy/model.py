@@ -85,7 +85,7 @@ class PolicyModel(nn.Module):
         """
         lora.add_adapters(self.model, settings)
         self.lora = settings
-        self.register_state_dict_post_hook(lora.keep_adapters)
+        self.register_state_dict_post_hook(lora.keep_adapters)  # type: ignore[no-untyped-call]
 
     def without_adapters(self) -> AbstractContextManager[None]:
         """Let the model compute as it was read, for as long as the context lasts."""
