@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from pgpo_async.contracts import WeightError
+from pgpo_async.contracts.weights import ADAPTER_FOLDER
 from pgpo_async.learner import checkpoint, random_states, universal
 from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.distributed import agree, from_rank_0
@@ -21,9 +22,6 @@ from pgpo_async.learner.uploads import Uploads
 from pgpo_async.learner.weights import whole_snapshot
 from pgpo_async.policy.lora import write_adapters
 from pgpo_async.policy.weight_files import HostWeights
-
-ADAPTER = "adapter"
-"""A run's adapters by themselves, beside the folder of its model."""
 
 Found = tuple[list[CheckpointInfo], tuple[str, ...]]
 
@@ -80,8 +78,8 @@ def load(engine: LearnerEngine, folder: Path, tag: str | None = None) -> Checkpo
 def export_hf(engine: LearnerEngine, folder: Path) -> None:
     """Write safetensors, config, tokenizer and processor; the folder appears whole or not at all.
 
-    Adapters are merged into it, and written by themselves into `ADAPTER` beside it, in the place of earlier
-    ones. Raises ValueError on all ranks if `folder` exists and is not empty.
+    Adapters are merged into it, and written by themselves into `ADAPTER_FOLDER` beside it, in the place of
+    earlier ones. Raises ValueError on all ranks if `folder` exists and is not empty.
     """
     engine.activity.set(f"exporting to {folder}")
     used = engine.rank == 0 and folder.exists() and any(folder.iterdir())
@@ -92,7 +90,7 @@ def export_hf(engine: LearnerEngine, folder: Path) -> None:
     weights = whole_snapshot(engine, keep=engine.rank == 0)
     if engine.rank == 0:
         if engine.policy.lora is not None:
-            _write_adapter_folder(engine, weights, folder.with_name(ADAPTER))
+            _write_adapter_folder(engine, weights, folder.with_name(ADAPTER_FOLDER))
         _write_hf_folder(engine, weights, folder)
     engine.activity.set("idle")
 

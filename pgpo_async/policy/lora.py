@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pgpo_async.config.inputs import LoraConfig
+from pgpo_async.contracts.weights import ADAPTER_CONFIG
 
 _LAYERS = "model.language_model.layers"
 _BASE = ".base_layer"
@@ -109,7 +110,7 @@ def write_adapters(folder: Path, weights: Mapping[str, torch.Tensor], lora: Lora
         "target_modules": _pattern_of(lora.target_modules),
     }
     save_file(adapters, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    (folder / "adapter_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
 def _pattern_of(names: Sequence[str]) -> str:
