@@ -62,6 +62,9 @@ class WholeWeights:
         await llm.start_weight_update()
         await llm.update_weights(WeightTransferUpdateRequest(update_info={"folder": folder}))
         await llm.finish_weight_update()
+        await self._forget_old_embeddings(llm)
+
+    async def _forget_old_embeddings(self, llm: Any) -> None:
         # Image embeddings are keyed by the image alone: those of the old tower would be served on.
         await llm.reset_encoder_cache()
         await llm.reset_mm_cache()
