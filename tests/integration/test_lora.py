@@ -23,7 +23,7 @@ from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.policy.loading import load_policy
 from pgpo_async.policy.model_path import resolve_model_path
 
-NUM_STEPS = 5
+NUM_STEPS = 8
 GROUPS_PER_STEP = 8
 
 
@@ -63,9 +63,9 @@ def test_generators_and_scorers_follow_the_adapters_and_all_agree_at_lag_0(ran):
     assert summary["weight_versions_loaded"] >= 2
     assert summary["rollouts_with_several_versions"] > 0, "requests in flight went on with a newer adapter"
     assert summary["mismatch_kl"] < 1e-6
-    fresh = [step["learner/fresh_mismatch_kl"] for step in ran.steps if step["learner/num_fresh_tokens"]]
-    assert fresh
-    assert max(fresh) < 1e-6
+    # 0 where a step had no response that one version both sampled and scored; otherwise rounding.
+    fresh = [step["learner/fresh_mismatch_kl"] for step in ran.steps if step["version"] > 2]
+    assert 0 < max(fresh) < 1e-6
 
 
 def test_what_is_published_is_a_tenth_of_the_model_at_most(ran):
