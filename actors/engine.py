@@ -1,7 +1,7 @@
 """One vLLM engine: sampling groups, and taking new weights while requests are in flight.
 
-Owns the `AsyncLLM` and its caches. Knows nothing of Ray, queues or rewards; `actors.generator` calls it.
-Everything it returns is numpy, so vLLM's types stop here.
+Owns the `AsyncLLM`; how it loads weights is `engine_weights`'. Knows nothing of Ray, queues or rewards;
+`actors.generator` calls it. Everything it returns is numpy, so vLLM's types stop here.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import xxhash
 from PIL.Image import Image
 
 from pgpo_async.actors.concurrency import EngineLoad
+from pgpo_async.actors.engine_weights import engine_weights
 from pgpo_async.config.pipeline import GeneratorConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError, PromptError, Rollout, VersionSpan, WeightError
@@ -66,24 +67,20 @@ class RolloutEngine:
         self._num_requests = 0
         self._updating = asyncio.Lock()
         self._placeholder_ids: dict[int, float] = {}
+        self._weights = engine_weights(config.model.lora)
         self._salt = ""
         self.version = 0
 
     async def start(self, version: int = 0) -> None:
         """Load the checkpoint; the engine serves `version` from then on."""
         _set_environment(self._config.generator)
-        from vllm.config import WeightTransferConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         from pgpo_async.actors.engine_load import LoadMeter
-        from pgpo_async.actors.weight_receiver import BACKEND, register
 
-        register()
         self._meter = LoadMeter()
-        args = AsyncEngineArgs(
-            **self._engine_arguments(), weight_transfer_config=WeightTransferConfig(backend=BACKEND)
-        )
+        args = AsyncEngineArgs(**self._engine_arguments())
         loggers: list[Any] = [self._meter]
         if self._config.metrics.engine:
             loggers.append(_ray_logger())
@@ -94,7 +91,7 @@ class RolloutEngine:
             for token in PLACEHOLDERS
             if token in tokenizer.get_vocab()
         }
-        await self._llm.init_weight_transfer_engine(_init_request())
+        await self._weights.start(self._llm)
         await self._llm.update_weight_version(str(version))
         self.version = version
 
@@ -114,14 +111,13 @@ class RolloutEngine:
             "limit_mm_per_prompt": {"image": config.model.max_images_per_prompt, "video": 0},
             "mm_processor_kwargs": {key: value for key, value in pixels.items() if value is not None},
             "logprobs_mode": "processed_logprobs",
-            "worker_extension_cls": "pgpo_async.actors.weight_receiver.WeightReadback",
         }
         if config.generator.gpus == 0:
             # The CPU engine's own worker process would be waited for in a busy loop: half of a small machine.
             defaults["distributed_executor_backend"] = "uni"
             # Its own default, 128, is longer than many prompts: a group's responses would share nothing.
             defaults["block_size"] = 32
-        return {**defaults, **config.generator.engine, **fixed}
+        return {**defaults, **config.generator.engine, **fixed, **self._weights.arguments()}
 
     async def sample(
         self,
@@ -161,7 +157,12 @@ class RolloutEngine:
         self._num_requests += 1
         final = None
         try:
-            async for output in self._llm.generate(prompt, params, f"{request_id}-{self._num_requests}"):
+            async for output in self._llm.generate(
+                prompt,
+                params,
+                f"{request_id}-{self._num_requests}",
+                lora_request=self._weights.lora_request,
+            ):
                 final = output
         except ValueError as error:
             raise PromptError(
@@ -204,16 +205,12 @@ class RolloutEngine:
         Requests go on with the new weights from their next token. A failure half-way leaves a mixture
         of weights, so it is raised as WeightError and the engine must not be used again.
         """
-        from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
-
         async with self._updating:
             began = time.perf_counter()
             await self._llm.pause_generation(mode="keep", clear_cache=False)
             try:
-                await self._llm.start_weight_update()
-                await self._llm.update_weights(WeightTransferUpdateRequest(update_info={"folder": folder}))
-                await self._llm.finish_weight_update(str(version))
-                await self._forget_old_embeddings()
+                await self._weights.load(self._llm, folder)
+                await self._llm.update_weight_version(str(version))
             except Exception as error:
                 raise WeightError(
                     f"loading weight version {version} from {folder} failed: {error}"
@@ -221,11 +218,6 @@ class RolloutEngine:
             self.version = version
             await self._llm.resume_generation()
             return time.perf_counter() - began
-
-    async def _forget_old_embeddings(self) -> None:
-        # Image embeddings are keyed by the image alone: those of the old tower would be served on.
-        await self._llm.reset_encoder_cache()
-        await self._llm.reset_mm_cache()
 
     def forget_versions(self, salt: str) -> None:
         """Count versions anew: this engine is older than any, until it has loaded one.
@@ -245,12 +237,6 @@ class RolloutEngine:
         if self._llm is not None:
             self._llm.shutdown(timeout=SHUTDOWN_S)
             self._llm = None
-
-
-def _init_request() -> Any:
-    from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
-
-    return WeightTransferInitRequest(init_info={})
 
 
 def _ray_logger() -> Any:

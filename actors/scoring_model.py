@@ -41,8 +41,10 @@ class ScoringModel:
             trust_remote_code=model.trust_remote_code,
         )
         self._policy = self._load_policy(path)
-        # What the run started from; it never loads a version.
-        self._reference = self._load_policy(path) if config.algorithm.kl_coef > 0 else None
+        # What the run started from; it never loads a version. Under adapters the policy itself still has it.
+        self._needs_reference = config.algorithm.kl_coef > 0
+        own = self._needs_reference and not config.model.lora.rank
+        self._reference = self._load_policy(path) if own else None
         self._collate = Collator(processor, self._policy.config)
         self._mismatch = MismatchMeter()
         self._shaper = make_shaper(config.algorithm.shaper.name, **config.algorithm.shaper.parameters())
@@ -59,6 +61,9 @@ class ScoringModel:
         rows: list[GroupScores | None] = [None] * len(groups)
         if self._reference is not None:
             rows = list(self._passes(self._reference, groups, Wanted()))
+        elif self._needs_reference:
+            with self._policy.without_adapters():
+                rows = list(self._passes(self._policy, groups, Wanted()))
         self._mismatch.add(groups, [row for result in results for row in result.sighted], version)
         return [
             scored_group(
@@ -74,7 +79,7 @@ class ScoringModel:
 
     def take(self, folder: Path, manifest: WeightManifest) -> None:
         """Load a staged version. Raises WeightError if it holds what this model does not."""
-        own = self._policy.hf_state_dict()
+        own = dict(self._policy.published_parameters())
         check_known(manifest, set(own))
         with torch.no_grad():
             for name, tensor in read_version(folder):
@@ -93,6 +98,7 @@ class ScoringModel:
             train_vision_tower=False,
             attention=model.attention,
             trust_remote_code=model.trust_remote_code,
+            lora=model.lora,
         )
 
     def _passes(

@@ -51,6 +51,7 @@ class LearnerEngine:
             activation_checkpointing=config.learner.activation_checkpointing,
             attention=model.attention,
             trust_remote_code=model.trust_remote_code,
+            lora=model.lora,
         ).train()
         self.processor = load_processor(
             model.path,

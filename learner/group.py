@@ -83,8 +83,8 @@ class LearnerGroup:
         return [([leases[i].ref for i in share], step, version, normalizer) for share in shares]
 
     def publish(self, version: int, *, again: bool = False) -> dict[str, float]:
-        """Snapshot the weights as `version`; sending goes on in the background. Returns `publish_blocked_s`
-        and, once a version was sent, `published_share`. `again`: the store has lost it; it is sent whole.
+        """Snapshot the weights as `version`; sending goes on in the background. Returns what
+        `LearnerWorker.publish` does. `again`: the store has lost it; it is sent whole.
 
         Raises WeightError if an earlier version could not be sent; StageFailed.
         """

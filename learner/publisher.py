@@ -8,11 +8,20 @@ import the weight store. Used by `worker` on rank 0.
 
 import threading
 import time
+from dataclasses import dataclass
 
 from pgpo_async.contracts import BucketEntry, BucketPayload, Publish, WaitTimeout, WeightError, WeightManifest
 from pgpo_async.learner.deltas import DeltaPayloads
 from pgpo_async.metrics.spans import Spans
 from pgpo_async.policy.weight_files import HostWeights, pack_buckets
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """Of one version: the bytes that were handed over, and their share of its files' bytes."""
+
+    num_bytes: float
+    share: float
 
 
 class WeightPublisher:
@@ -25,7 +34,7 @@ class WeightPublisher:
         self._spans = spans or Spans(False)
         self._bucket_bytes = bucket_bytes
         self._deltas = DeltaPayloads(full_every)
-        self._sent_share: float | None = None
+        self._last: Sent | None = None
         self._changed = threading.Condition()
         self._waiting: tuple[int, HostWeights, bool] | None = None
         self._sending: int | None = None
@@ -44,10 +53,10 @@ class WeightPublisher:
             return self._sent
 
     @property
-    def sent_share(self) -> float | None:
-        """Bytes of the last version sent by those of its files; None before the first."""
+    def sent(self) -> Sent | None:
+        """What the last version sent came to; None before the first."""
         with self._changed:
-            return self._sent_share
+            return self._last
 
     @property
     def _idle(self) -> bool:
@@ -120,8 +129,9 @@ class WeightPublisher:
             self._deltas.forget()
             raise
         self._deltas.sent(version, payloads)
+        num_bytes = sum(len(payload.data) for payload in payloads)
         with self._changed:
-            self._sent_share = sum(len(payload.data) for payload in payloads) / manifest.num_bytes
+            self._last = Sent(num_bytes=float(num_bytes), share=num_bytes / manifest.num_bytes)
 
     def _next(self) -> tuple[int, HostWeights, bool] | None:
         with self._changed:

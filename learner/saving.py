@@ -6,17 +6,21 @@ one of another number of ranks is read `universal`'s. Called by `worker`, in its
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from pgpo_async.contracts import WeightError
+from pgpo_async.contracts.weights import ADAPTER_FOLDER
 from pgpo_async.learner import checkpoint, random_states, universal
 from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.learner.distributed import agree, from_rank_0
 from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.uploads import Uploads
-from pgpo_async.learner.weights import snapshot
+from pgpo_async.learner.weights import whole_snapshot
+from pgpo_async.policy.lora import write_adapters
 from pgpo_async.policy.weight_files import HostWeights
 
 Found = tuple[list[CheckpointInfo], tuple[str, ...]]
@@ -27,11 +31,17 @@ def save(
 ) -> tuple[str, ...]:
     """Write all ranks' parts, make them visible, delete old ones. `checkpoint.prepare` came first.
 
-    Returns what else went wrong since the last save, a line each: nothing that would have to stop training.
+    Of a run with adapters the frozen weights are left out: they are those of `model.path`. Returns what else
+    went wrong since the last save, a line each: nothing that would have to stop training.
     """
     engine.activity.set(f"saving checkpoint {info.tag}")
     home = checkpoint.partial(folder, info.tag)
-    engine.deepspeed.save_checkpoint(str(folder), tag=home.name, save_latest=False)
+    engine.deepspeed.save_checkpoint(
+        str(folder),
+        tag=home.name,
+        save_latest=False,
+        exclude_frozen_parameters=engine.policy.lora is not None,
+    )
     random_states.write(home, engine.rank, engine.device)
     agree([], None, engine.device)  # all ranks have written
     warnings: tuple[str, ...] = ()
@@ -68,7 +78,8 @@ def load(engine: LearnerEngine, folder: Path, tag: str | None = None) -> Checkpo
 def export_hf(engine: LearnerEngine, folder: Path) -> None:
     """Write safetensors, config, tokenizer and processor; the folder appears whole or not at all.
 
-    Raises ValueError on all ranks if `folder` exists and is not empty.
+    Adapters are merged into it, and written by themselves into `ADAPTER_FOLDER` beside it, in the place of
+    earlier ones. Raises ValueError on all ranks if `folder` exists and is not empty.
     """
     engine.activity.set(f"exporting to {folder}")
     used = engine.rank == 0 and folder.exists() and any(folder.iterdir())
@@ -76,8 +87,10 @@ def export_hf(engine: LearnerEngine, folder: Path) -> None:
     if problems:
         engine.activity.set("idle")
         raise ValueError("; ".join(problems))
-    weights = snapshot(engine, keep=engine.rank == 0)
+    weights = whole_snapshot(engine, keep=engine.rank == 0)
     if engine.rank == 0:
+        if engine.policy.lora is not None:
+            _write_adapter_folder(engine, weights, folder.with_name(ADAPTER_FOLDER))
         _write_hf_folder(engine, weights, folder)
     engine.activity.set("idle")
 
@@ -127,9 +140,20 @@ def _read(engine: LearnerEngine, folder: Path, info: CheckpointInfo) -> None:
         _read_changed(engine, folder, info)
         return
     engine.activity.set(f"loading checkpoint {info.tag}")
-    path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=info.tag)
+    read = _read_adapters if engine.policy.lora is not None else None
+    path, _ = engine.deepspeed.load_checkpoint(str(folder), tag=info.tag, custom_load_fn=read)
     assert path is not None, f"DeepSpeed found nothing in {folder / info.tag}"
     random_states.restore(folder / info.tag, engine.rank, engine.device)
+
+
+def _read_adapters(*, src: Mapping[str, torch.Tensor], dst: torch.nn.Module) -> None:
+    """Put back what a checkpoint of a run with adapters holds: them alone."""
+    if different := src.keys() ^ dst.state_dict().keys():
+        raise WeightError(
+            f"checkpoint refused: it must hold the adapters that model.lora asks for, differs in "
+            f"{sorted(different)[0]}: keep model.lora as it was"
+        )
+    dst.load_state_dict(src, strict=False)
 
 
 def _read_changed(engine: LearnerEngine, folder: Path, info: CheckpointInfo) -> None:
@@ -176,6 +200,16 @@ def _write_hf_folder(engine: LearnerEngine, weights: HostWeights, folder: Path) 
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    engine.policy.model.save_pretrained(unfinished, state_dict=dict(weights))
+    engine.policy.model.save_pretrained(unfinished, state_dict=engine.policy.merged(weights))
     engine.processor.save_pretrained(unfinished)
     os.replace(unfinished, folder)  # an empty folder too
+
+
+def _write_adapter_folder(engine: LearnerEngine, weights: HostWeights, folder: Path) -> None:
+    assert engine.policy.lora is not None, "only a run with adapters has a folder of them"
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    write_adapters(unfinished, weights, engine.policy.lora, engine.config.model.path)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(unfinished, folder)

@@ -20,7 +20,7 @@ from pgpo_async.learner.engine import LearnerEngine
 from pgpo_async.learner.micro_batches import StepWork
 from pgpo_async.learner.publisher import WeightPublisher
 from pgpo_async.learner.uploads import Uploads
-from pgpo_async.learner.weights import snapshot
+from pgpo_async.learner.weights import num_weight_bytes, snapshot
 from pgpo_async.metrics.activity import Activity
 from pgpo_async.metrics.spans import Spans
 
@@ -107,9 +107,13 @@ class Trainer:
         self._activity.set("idle")
         if publisher is not None:
             publisher.submit(version, weights, again=again)
-        share = publisher.sent_share if publisher else None
-        metrics = {} if share is None else {"published_share": share}
-        return {**metrics, "publish_blocked_s": time.perf_counter() - started_s}
+        sent = publisher.sent if publisher else None
+        metrics = {} if sent is None else {"published_share": sent.share, "published_bytes": sent.num_bytes}
+        return {
+            **metrics,
+            "weight_bytes": float(num_weight_bytes(engine)),
+            "publish_blocked_s": time.perf_counter() - started_s,
+        }
 
     def flush(self, timeout_s: float) -> int | None:
         """Wait until the last version is sent; returns it. Raises WaitTimeout, WeightError."""

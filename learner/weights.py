@@ -1,11 +1,11 @@
-"""The policy's weights, whole, in host memory, under the names of the Hugging Face model.
+"""The policy's weights, no rank's part but whole, in host memory, under the names of the Hugging Face model.
 
 Owns gathering at every ZeRO stage and the host buffers. Collective at stage 3: all ranks call, one keeps.
-Called by `worker` to publish and to export.
+Called by `trainer` to publish and by `saving` to export.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 import torch
@@ -19,12 +19,32 @@ _LAYER = re.compile(r"^(.*?\.\d+)\.")
 
 
 def snapshot(engine: LearnerEngine, *, keep: bool, into: HostWeights | None = None) -> HostWeights:
-    """Copy all weights to the host where `keep`; elsewhere take part in the gathering and return nothing.
+    """Copy what is published to the host where `keep`: all weights, or the adapters of a run that has some.
 
-    `into` is an earlier snapshot whose memory may be overwritten.
+    Elsewhere take part in the gathering and return nothing. `into` is an earlier snapshot whose memory may be
+    overwritten.
     """
+    return _gathered(engine, engine.policy.published_parameters(), keep=keep, into=into)
+
+
+def whole_snapshot(engine: LearnerEngine, *, keep: bool) -> HostWeights:
+    """As `snapshot`, with all weights and adapters, each by its own name."""
+    return _gathered(engine, engine.policy.all_parameters(), keep=keep, into=None)
+
+
+def num_weight_bytes(engine: LearnerEngine) -> int:
+    """Bytes of all weights as they would be published without adapters. Local: gathers nothing."""
+    return sum(
+        getattr(parameter, "ds_numel", parameter.numel()) * parameter.element_size()
+        for _, parameter in engine.policy.hf_named_parameters()
+    )
+
+
+def _gathered(
+    engine: LearnerEngine, named: Iterable[tuple[str, nn.Parameter]], *, keep: bool, into: HostWeights | None
+) -> HostWeights:
     kept: HostWeights = {}
-    for block in _blocks(engine):
+    for block in _blocks(named):
         if engine.config.learner.zero_stage < 3:
             # Whole on every rank, but live views of what the optimizer writes: copied at once.
             _copy(block, kept, into, keep)
@@ -37,9 +57,8 @@ def snapshot(engine: LearnerEngine, *, keep: bool, into: HostWeights | None = No
     return kept
 
 
-def _blocks(engine: LearnerEngine) -> Iterator[list[tuple[str, nn.Parameter]]]:
+def _blocks(named: Iterable[tuple[str, nn.Parameter]]) -> Iterator[list[tuple[str, nn.Parameter]]]:
     """Layer by layer: one by one is slower at stage 3, all at once needs the whole model on the device."""
-    named = engine.policy.hf_named_parameters()
     for _, block in groupby(named, key=lambda item: match[1] if (match := _LAYER.match(item[0])) else ""):
         yield list(block)
 

@@ -101,8 +101,8 @@ class LearnerWorker:
 
         `again`: this version was sent, and got lost where it was kept; it is sent whole.
 
-        Returns `publish_blocked_s` and, on rank 0 once a version was sent, `published_share`: bytes of the
-        last one sent by those of its files.
+        Returns `publish_blocked_s`, `weight_bytes` of the whole model and, on rank 0 once a version was sent,
+        `published_bytes` of the last one and `published_share`, these by the bytes of its files.
 
         Raises WeightError on rank 0 if an earlier version could not be sent.
         """

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from pgpo_async.config.checks import Problem
+from pgpo_async.config.problem import Problem
 
 
 class Section(BaseModel):

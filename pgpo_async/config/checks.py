@@ -5,15 +5,15 @@ was written, and drops it where one of them is wrong in itself, for then the com
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pgpo_async.config.issues import Path, field_name
+from pgpo_async.config.issues import field_name
 from pgpo_async.config.masking import MASK, mask_places, masked_text
+from pgpo_async.config.problem import Problem, problem
+from pgpo_async.config.role_checks import lora_problems, lora_warnings, role_problems
 
 if TYPE_CHECKING:
     from pgpo_async.config.inputs import DataConfig
-    from pgpo_async.config.pipeline import RoleConfig
     from pgpo_async.config.schema import RunConfig
 
 REWARD_KEYS = ("accuracy", "format", "reward")
@@ -22,27 +22,6 @@ REWARD_KEYS = ("accuracy", "format", "reward")
 SMALLEST_SHARE = 1e-4
 """Of one source among `data.sources`: a block of the mixing schedule, made at once, holds a draw of each."""
 
-OWNED_ENGINE_ARGUMENTS = {
-    "model": "model.path sets it",
-    "dtype": "model.dtype sets it, for the scorer and the learner too",
-    "seed": "seed sets it, another one for each generator",
-    "limit_mm_per_prompt": "model.max_images_per_prompt sets it",
-    "mm_processor_kwargs": "model.min_pixels and model.max_pixels set it",
-    "logprobs_mode": "the loss needs processed log-probs",
-    "trust_remote_code": "model.trust_remote_code sets it, for the scorer and the learner too",
-    "worker_extension_cls": "the loading of new weights needs its own",
-    "weight_transfer_config": "the loading of new weights needs its own",
-}
-"""vLLM arguments that `generator.engine` cannot change, and why."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """`fields` are paths from the top of the config, the one to blame first."""
-
-    fields: tuple[Path, ...]
-    message: str
-
 
 def problems(config: "RunConfig") -> Iterator[Problem]:
     """Yield each thing that cannot work."""
@@ -50,7 +29,8 @@ def problems(config: "RunConfig") -> Iterator[Problem]:
     yield from _input_problems(config)
     yield from _algorithm_problems(config)
     yield from _reward_problems(config)
-    yield from _role_problems(config)
+    yield from role_problems(config)
+    yield from lora_problems(config)
     yield from _step_problems(config)
     yield from _evaluation_problems(config)
 
@@ -78,6 +58,7 @@ def warnings(config: "RunConfig") -> Iterator[str]:
             f"generator.prompts_in_flight times generator.replicas is {capacity}, but admission lets only "
             f"{config.max_slots} groups ((max_lag + 1) * groups_per_step) be in flight or queued"
         )
+    yield from lora_warnings(config)
     if config.ray.address is not None and (config.ray.num_cpus or config.ray.object_store_bytes):
         yield "ray.num_cpus and ray.object_store_bytes are of a Ray started here, ray.address joins another"
 
@@ -93,21 +74,21 @@ def _masked_problems(config: "RunConfig") -> Iterator[Problem]:
 
 def _input_problems(config: "RunConfig") -> Iterator[Problem]:
     if not config.name or "/" in config.name:
-        yield _problem(f"must be text without '/', got {config.name!r}", "name")
+        yield problem(f"must be text without '/', got {config.name!r}", "name")
     for field, text in (
         ("output_dir", config.output_dir),
         ("model.path", config.model.path),
         ("evaluation.source", config.evaluation.source),
     ):
         if not text.strip():
-            yield _problem(f"must not be empty, got {text!r}", field)
+            yield problem(f"must not be empty, got {text!r}", field)
     yield from _source_problems(config.data)
     for field, seed in (("seed", config.seed), ("data.seed", config.data.seed)):
         if seed < 0:
-            yield _problem(f"must be at least 0, got {seed}", field)
+            yield problem(f"must be at least 0, got {seed}", field)
     low, high = config.model.min_pixels, config.model.max_pixels
     if low is not None and high is not None and low > high:
-        yield _problem(
+        yield problem(
             f"must be at most model.max_pixels ({high}), got {low}", "model.min_pixels", "model.max_pixels"
         )
 
@@ -116,7 +97,7 @@ def _source_problems(data: "DataConfig") -> Iterator[Problem]:
     given = bool(data.source.strip())
     if given == bool(data.sources):
         got = f"{masked_text(data.source)!r} and {len(data.sources)} sources"
-        yield _problem(
+        yield problem(
             f"must be given, or else data.sources, and not both, got {got}",
             "data.source",
             "data.sources",
@@ -127,9 +108,9 @@ def _source_problems(data: "DataConfig") -> Iterator[Problem]:
         field = f"data.sources.{number}"
         named += [(f"{field}.columns", source.columns)] if source.columns else []
         if not source.source.strip():
-            yield _problem(f"must not be empty, got {source.source!r}", f"{field}.source")
+            yield problem(f"must not be empty, got {source.source!r}", f"{field}.source")
         if source.weight < whole * SMALLEST_SHARE:
-            yield _problem(
+            yield problem(
                 f"must be at least {SMALLEST_SHARE} of the weights' sum ({whole:g}), got {source.weight:g}",
                 f"{field}.weight",
                 "data.sources",
@@ -137,13 +118,13 @@ def _source_problems(data: "DataConfig") -> Iterator[Problem]:
     for field, columns in named:
         for name, column in columns.model_dump().items():
             if not column.strip():
-                yield _problem(f"must not be empty, got {column!r}", f"{field}.{name}")
+                yield problem(f"must not be empty, got {column!r}", f"{field}.{name}")
 
 
 def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
     algorithm = config.algorithm
     if config.generation.group_size == 1 and algorithm.advantage != "none":
-        yield _problem(
+        yield problem(
             f"must be at least 2 with algorithm.advantage {algorithm.advantage!r}, which compares a group's "
             "responses, got 1",
             "generation.group_size",
@@ -151,7 +132,7 @@ def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
         )
     if algorithm.proximal == "interpolated":
         for field, value in algorithm.scorer_reasons.items():
-            yield _problem(
+            yield problem(
                 f"must be 'auto' or 'scored' with algorithm.{field} {value}, which asks for a scorer, "
                 "got 'interpolated'",
                 "algorithm.proximal",
@@ -159,7 +140,7 @@ def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
             )
     buffer, longest = config.reward.overlong_buffer_tokens, config.generation.max_response_tokens
     if buffer > longest:
-        yield _problem(
+        yield problem(
             f"must be at most generation.max_response_tokens ({longest}), got {buffer}",
             "reward.overlong_buffer_tokens",
             "generation.max_response_tokens",
@@ -168,13 +149,13 @@ def _algorithm_problems(config: "RunConfig") -> Iterator[Problem]:
     yield from _ordered("algorithm.filter.low", algorithm.filter.low, algorithm.filter.high)
     for index, beta in enumerate(config.learner.optimizer.betas):
         if not 0.0 <= beta < 1.0:
-            yield _problem(f"must be in [0, 1), got {beta}", f"learner.optimizer.betas.{index}")
+            yield problem(f"must be in [0, 1), got {beta}", f"learner.optimizer.betas.{index}")
 
 
 def _ordered(low_field: str, low: float, high: float) -> Iterator[Problem]:
     high_field = low_field.removesuffix("low") + "high"
     if low >= high:
-        yield _problem(f"must be below {high_field} ({high}), got {low}", low_field, high_field)
+        yield problem(f"must be below {high_field} ({high}), got {low}", low_field, high_field)
 
 
 def _reward_problems(config: "RunConfig") -> Iterator[Problem]:
@@ -182,20 +163,20 @@ def _reward_problems(config: "RunConfig") -> Iterator[Problem]:
     if reward.function is not None:
         module, colon, function = reward.function.rpartition(":")
         if not (module and colon and function.isidentifier()):
-            yield _problem(
+            yield problem(
                 f"must be 'module:function' or 'path/to/file.py:function', got {reward.function!r}",
                 "reward.function",
             )
         return
     if key not in REWARD_KEYS:
         expected = ", ".join(repr(name) for name in REWARD_KEYS)
-        yield _problem(
+        yield problem(
             f"must be one of {expected} without a reward.function, got {key!r}",
             "algorithm.filter.key",
             "reward.function",
         )
     if reward.accuracy_weight == 0 and reward.format_weight == 0:
-        yield _problem(
+        yield problem(
             "must be above 0 where reward.format_weight is 0, got 0: every reward would be 0",
             "reward.accuracy_weight",
             "reward.format_weight",
@@ -203,34 +184,16 @@ def _reward_problems(config: "RunConfig") -> Iterator[Problem]:
         )
 
 
-def _role_problems(config: "RunConfig") -> Iterator[Problem]:
-    roles: dict[str, RoleConfig] = {
-        "generator": config.generator,
-        "reward": config.reward,
-        "scorer": config.scorer,
-    }
-    for name, role in roles.items():
-        if role.gpus > 1 and not role.gpus.is_integer():
-            yield _problem(f"must be a whole number or below 1, got {role.gpus}", f"{name}.gpus")
-    for argument, reason in OWNED_ENGINE_ARGUMENTS.items():
-        if argument in config.generator.engine:
-            yield _problem(f"cannot be set here: {reason}", f"generator.engine.{argument}")
-    if config.learner.gpus > 1:
-        yield _problem(
-            f"must be at most 1, a rank drives at most one device, got {config.learner.gpus}", "learner.gpus"
-        )
-
-
 def _evaluation_problems(config: "RunConfig") -> Iterator[Problem]:
     evaluation, most = config.evaluation, config.generation.max_response_tokens
     if evaluation.every and not evaluation.num_prompts:
-        yield _problem(
+        yield problem(
             f"needs evaluation.num_prompts above 0, got {evaluation.num_prompts}",
             "evaluation.every",
             "evaluation.num_prompts",
         )
     if evaluation.max_response_tokens is not None and evaluation.max_response_tokens > most:
-        yield _problem(
+        yield problem(
             f"must be at most generation.max_response_tokens ({most}), which the engines are made for, got "
             f"{evaluation.max_response_tokens}",
             "evaluation.max_response_tokens",
@@ -241,7 +204,7 @@ def _evaluation_problems(config: "RunConfig") -> Iterator[Problem]:
 def _step_problems(config: "RunConfig") -> Iterator[Problem]:
     train, learner, max_groups = config.train, config.learner, config.queue.max_groups
     if train.groups_per_step < learner.replicas:
-        yield _problem(
+        yield problem(
             f"must be at least learner.replicas ({learner.replicas}), so that each rank has a group, "
             f"got {train.groups_per_step}",
             "train.groups_per_step",
@@ -249,7 +212,7 @@ def _step_problems(config: "RunConfig") -> Iterator[Problem]:
         )
     largest = train.max_lag * train.groups_per_step
     if config.mode == "async" and train.order_window is not None and train.order_window > largest:
-        yield _problem(
+        yield problem(
             f"must be at most train.max_lag * train.groups_per_step ({largest}), or no batch ever fills, "
             f"got {train.order_window}",
             "train.order_window",
@@ -257,20 +220,15 @@ def _step_problems(config: "RunConfig") -> Iterator[Problem]:
             "train.groups_per_step",
         )
     if max_groups is not None and max_groups < train.groups_per_step:
-        yield _problem(
+        yield problem(
             f"must be at least train.groups_per_step ({train.groups_per_step}), or no batch ever fills, "
             f"got {max_groups}",
             "queue.max_groups",
             "train.groups_per_step",
         )
     if learner.optimizer.warmup_steps > train.num_steps:
-        yield _problem(
+        yield problem(
             f"must be at most train.num_steps ({train.num_steps}), got {learner.optimizer.warmup_steps}",
             "learner.optimizer.warmup_steps",
             "train.num_steps",
         )
-
-
-def _problem(message: str, *fields: str) -> Problem:
-    paths = tuple(tuple(int(key) if key.isdecimal() else key for key in f.split(".")) for f in fields)
-    return Problem(fields=paths, message=message)

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import Field, NonNegativeInt, PrivateAttr, field_validator, model_validator
 
 from pgpo_async.config.base import Section
-from pgpo_async.config.checks import Problem
 from pgpo_async.config.document import Written
 from pgpo_async.config.dotted import flat
 from pgpo_async.config.issues import Path
+from pgpo_async.config.problem import Problem
 
 OWNED_FIELDS = {
     "name": "method and seed make it",

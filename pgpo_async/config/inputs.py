@@ -1,12 +1,39 @@
 """Config sections of what goes in: the model, the prompts, the sampling, the held-out prompts."""
 
 import difflib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
 from pgpo_async.config.base import Section
+
+LinearLayer = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+"""What a layer of the language model is made of, in all models that are supported."""
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (LoRA): what is trained and published in the place of the model's weights.
+
+    There is no dropout: the learner's log-probs would be of another policy than the one that sampled.
+    """
+
+    rank: int = Field(default=0, ge=0, le=512)
+    """Of every layer's adapter, W x + alpha / rank * B A x; 0 trains the weights themselves."""
+    alpha: PositiveInt | None = None
+    """Twice the rank where not given."""
+    target_modules: tuple[LinearLayer, ...] = Field(default=get_args(LinearLayer), strict=False)
+    """Linear layers of the language model that get one."""
+
+    @property
+    def scale(self) -> float:
+        """What an adapter's output is multiplied by."""
+        return self.whole_alpha / self.rank
+
+    @property
+    def whole_alpha(self) -> int:
+        """`alpha`, or its default."""
+        return 2 * self.rank if self.alpha is None else self.alpha
 
 
 class ModelConfig(Section):
@@ -23,7 +50,8 @@ class ModelConfig(Section):
     max_images_per_prompt: PositiveInt = 1
     """A prompt with more images is quarantined."""
     train_vision_tower: bool = True
-    """Whether the vision tower gets gradients."""
+    """Whether the vision tower gets gradients; with adapters it never does."""
+    lora: LoraConfig = LoraConfig()
     attention: Literal["auto", "flash", "math"] = "auto"
     """Kernel of scorers and learner: flash where device and precision have it (`auto`), or plain maths."""
     trust_remote_code: bool = False

@@ -12,6 +12,11 @@ from dataclasses import asdict, dataclass
 MANIFEST_NAME = "manifest.json"
 """A staged version's manifest, beside its bucket files."""
 
+ADAPTER_FOLDER = "adapter"
+"""A run's low-rank adapters by themselves, as peft reads them: beside its `model`, and in an export of it."""
+ADAPTER_CONFIG = "adapter_config.json"
+"""What peft reads there first."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorEntry:

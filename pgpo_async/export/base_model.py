@@ -3,6 +3,7 @@
 Asks no network: a hub model's card is read if it is in the cache. Called by `command`.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from pgpo_async.contracts import ConfigError
+from pgpo_async.contracts.weights import ADAPTER_CONFIG, ADAPTER_FOLDER
 from pgpo_async.export.published import published
 from pgpo_async.policy.model_path import resolve_model_path
 
@@ -42,6 +44,15 @@ def base_model(path: Any) -> BaseModel:
         return BaseModel(name=published(path), licence=_licence(Path(place) / CARD))
     card = _cached_card(path)
     return BaseModel(name=path, hub_name=path, licence=_licence(card) if card else {})
+
+
+def name_in_adapter(base: BaseModel, folder: Path) -> None:
+    """Let the adapter in an export, if there is one, name its model as others know it, not by its place."""
+    path = folder / ADAPTER_FOLDER / ADAPTER_CONFIG
+    if path.is_file():
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings["base_model_name_or_path"] = base.name
+        path.write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
 def front_matter(text: str) -> dict[str, Any]:

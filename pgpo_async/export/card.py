@@ -12,6 +12,7 @@ import yaml
 
 from pgpo_async import __version__
 from pgpo_async.config.masking import masked_text
+from pgpo_async.contracts.weights import ADAPTER_FOLDER
 from pgpo_async.export.base_model import BaseModel
 from pgpo_async.export.model_files import Weights
 from pgpo_async.export.published import published
@@ -37,15 +38,16 @@ def model_card(source: Source, base: BaseModel, weights: Weights) -> str:
         f"## Use\n\n{_use(run)}",
         f"## Origin\n\n{_origin(source)}",
     ]
-    return masked_text(f"---\n{_front_matter(run, base)}---\n\n" + "\n\n".join(sections) + "\n")
+    return masked_text(f"---\n{_front_matter(source, base)}---\n\n" + "\n\n".join(sections) + "\n")
 
 
-def _front_matter(run: RunData, base: BaseModel) -> str:
+def _front_matter(source: Source, base: BaseModel) -> str:
+    run = source.run
     values: dict[str, Any] = {**base.licence}
     if base.hub_name is not None:  # the Hub refuses any other name
         values["base_model"] = base.hub_name
     values |= {"library_name": "transformers", "pipeline_tag": "image-text-to-text"}
-    values["tags"] = [*TAGS, *_method_tag(run)]
+    values["tags"] = [*TAGS, *_method_tag(run), *(["lora"] if source.lora_rank else [])]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
@@ -68,6 +70,16 @@ def _about(source: Source, base: BaseModel, weights: Weights) -> str:
         f"`{base.name}` after {source.num_steps:,} steps of reinforcement learning with verifiable rewards, "
         f"by {method_of(source.run)}{what}. {terms}\n\n"
         f"{weights.num_parameters:,} parameters in {', '.join(weights.dtypes)}, {size(weights.num_bytes)}."
+        f"{_adapter(source)}"
+    )
+
+
+def _adapter(source: Source) -> str:
+    if not source.lora_rank:
+        return ""
+    return (
+        f" Only low-rank adapters (LoRA, rank {source.lora_rank}) were trained: they are merged into these "
+        f"weights, and lie alone in `{ADAPTER_FOLDER}/`, for `PeftModel.from_pretrained` on that model."
     )
 
 

@@ -1,6 +1,7 @@
 """The model of a checkpoint, without DeepSpeed: at ZeRO 1 and 2 the first rank's file holds all weights.
 
 Owns reading that file, and making of it what the learner makes at a run's end (`learner.saving.export_hf`).
+Of a run with adapters it holds them, and the other weights are those of `model.path`.
 At ZeRO 3 each rank holds a part, which only a run puts together. Heavy; called by `command`.
 """
 
@@ -16,9 +17,12 @@ from safetensors import SafetensorError
 
 from pgpo_async.config.inputs import ModelConfig
 from pgpo_async.contracts import ConfigError, WeightError
+from pgpo_async.contracts.weights import ADAPTER_FOLDER
 from pgpo_async.export.source import Source, resume_command
 from pgpo_async.learner import manifest
 from pgpo_async.policy.loading import load_policy, load_processor
+from pgpo_async.policy.lora import write_adapters
+from pgpo_async.policy.model import PolicyModel
 
 STATES = "mp_rank_00_model_states.pt"
 _PREFIX = "model."
@@ -39,15 +43,21 @@ def write_model(source: Source, folder: Path) -> None:
         raise ConfigError(f"--checkpoint: {error}; choose another, or export the run's model/") from error
     transformers.utils.logging.disable_progress_bar()
     trained = _trained(home / STATES)
-    policy = load_policy(model.path, dtype=model.dtype, trust_remote_code=model.trust_remote_code)
-    lost = [name for name in policy.state_names if _PREFIX + name not in trained]
+    policy = load_policy(
+        model.path, dtype=model.dtype, trust_remote_code=model.trust_remote_code, lora=model.lora
+    )
+    names = policy.state_dict().keys() if policy.lora else [_PREFIX + name for name in policy.state_names]
+    lost = [name for name in names if name not in trained]
     if lost:
         raise ConfigError(
-            f"--checkpoint: {home / STATES} must hold all weights of {model.path!r}, lacks {lost[0]} and "
-            f"{len(lost) - 1} more: {_ended_by_a_run(source)}"
+            f"--checkpoint: {home / STATES} must hold all weights trained of {model.path!r}, lacks {lost[0]} "
+            f"and {len(lost) - 1} more: {_ended_by_a_run(source)}"
         )
-    weights = {name: trained[_PREFIX + name] for name in policy.state_names}
     try:
+        if policy.lora is None:
+            weights = {name: trained[_PREFIX + name] for name in policy.state_names}
+        else:
+            weights = _with_adapters(policy, trained, folder / ADAPTER_FOLDER, model)
         policy.model.save_pretrained(folder, state_dict=weights)
     except SafetensorError as error:  # so it tells of a full disk
         raise ConfigError(
@@ -60,6 +70,17 @@ def write_model(source: Source, folder: Path) -> None:
         trust_remote_code=model.trust_remote_code,
     )
     processor.save_pretrained(folder)
+
+
+def _with_adapters(
+    policy: PolicyModel, trained: Mapping[str, torch.Tensor], folder: Path, model: ModelConfig
+) -> dict[str, torch.Tensor]:
+    """The weights with the checkpoint's adapters merged in; by themselves these go into `folder`."""
+    policy.load_state_dict(trained, strict=False)
+    weights = {name: parameter.detach() for name, parameter in policy.all_parameters()}
+    folder.mkdir()
+    write_adapters(folder, weights, model.lora, model.path)
+    return policy.merged(weights)
 
 
 def _check_stage(source: Source) -> None:

@@ -62,7 +62,7 @@ def export_run(
 
     Raises ConfigError where there is none, it is not whole, or it cannot be written there.
     """
-    from pgpo_async.export.base_model import CARD, base_model
+    from pgpo_async.export.base_model import CARD, base_model, name_in_adapter
     from pgpo_async.export.card import model_card
     from pgpo_async.export.folder import check_place, copy_files, new_folder
     from pgpo_async.export.model_files import check_whole, read_weights
@@ -76,12 +76,14 @@ def export_run(
     with new_folder(place) as folder:
         if source.checkpoint is None:
             copy_files(source.model, folder)
+            copy_files(source.adapter, folder / source.adapter.name)
         else:
             from pgpo_async.export.checkpoint_model import write_model
 
             write_model(source, folder)
         check_whole(folder, "what was written")
         base = base_model(source.run.setting("model.path"))
+        name_in_adapter(base, folder)
         card = model_card(source, base, read_weights(folder))
         (folder / CARD).write_text(card, encoding="utf-8")
         about = {"format": "hf", "run": source.run.name, "step": source.num_steps, "base_model": base.name}

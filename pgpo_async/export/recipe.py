@@ -73,8 +73,11 @@ def recipe_rows(source: Source) -> Iterator[Row]:
         value = run.setting(path)
         section, _, key = path.rpartition(".")
         known = key in as_mapping(run.setting(section)) if section else key in run.settings
+        if path == "model.train_vision_tower" and source.lora_rank:
+            value = False
         if known and not (value is None and path in _ONLY_IF_SET):
             yield name, published(value)
+    yield from _adapters(source)
     if run.max_lag is not None:
         yield "lag, steps", f"{count(lag_seen(run))} of {run.max_lag} allowed"
     yield "groups without signal", _filter(run)
@@ -103,6 +106,15 @@ def shaper_parameters(run: RunData) -> Mapping[str, Any]:
         return ShaperConfig.model_validate(written).parameters()
     except ValidationError:
         return as_mapping(written.get("params"))
+
+
+def _adapters(source: Source) -> Iterator[Row]:
+    if source.lora_rank:
+        layers = source.run.setting("model.lora.target_modules") or ()
+        alpha = source.run.setting("model.lora.alpha")
+        yield "low-rank adapters (LoRA), rank", published(source.lora_rank)
+        yield "their alpha", published(2 * source.lora_rank if alpha is None else alpha)
+        yield "their layers", published(", ".join(layers))
 
 
 def _steps(source: Source) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgpo_async.contracts import ConfigError
+from pgpo_async.contracts.weights import ADAPTER_FOLDER
 from pgpo_async.learner import checkpoint
 from pgpo_async.learner.checkpoint import CheckpointInfo
 from pgpo_async.report.run_data import UNDER_WAY, RunData, read_run_data
@@ -24,6 +25,16 @@ class Source:
     def model(self) -> Path:
         """The folder of the model that the run ended with."""
         return self.run.folder / "model"
+
+    @property
+    def adapter(self) -> Path:
+        """The folder of its adapters; not there where the run trained the weights themselves."""
+        return self.run.folder / ADAPTER_FOLDER
+
+    @property
+    def lora_rank(self) -> int:
+        """Of the adapters that the run trained; 0 for the weights themselves."""
+        return as_count(self.run.setting("model.lora.rank")) or 0
 
     @property
     def checkpoint_folder(self) -> Path:

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from pgpo_async.config.base import Section
-from pgpo_async.config.checks import Problem
 from pgpo_async.config.document import Document, Written
 from pgpo_async.config.files import read_file
 from pgpo_async.config.issues import Place
 from pgpo_async.config.masking import is_secret_key
 from pgpo_async.config.overrides import apply_override
+from pgpo_async.config.problem import Problem
 from pgpo_async.config.validation import validated
 from pgpo_async.kuberay.settings_types import Image, JobName, Name, Quantity, SecretKey, VariableName
 

@@ -20,15 +20,25 @@ class Handover:
         self._cluster = cluster
         self._folder = folder
         self._missing: int | None = None
+        self._most = 0.0
+        self._model = 0.0
+
+    @property
+    def num_bytes(self) -> dict[str, float]:
+        """Bytes of the model's weights, and the most that were sent of one version."""
+        return {"weight_bytes": self._model, "published_bytes_max": self._most}
 
     def publish(self, version: int, *, again: bool = False) -> dict[str, float]:
         """Send a version on its way; return the learner's metrics of that. Raises StageFailed."""
         try:
-            return self._cluster.the_learner.publish(version=version, again=again)
+            metrics = self._cluster.the_learner.publish(version=version, again=again)
         except WeightError as error:
             # Everybody goes on with the weights they have; the next version is sent whole.
             self._folder.tell(f"warning: {error}")
             return {}
+        self._model = metrics["weight_bytes"]
+        self._most = max(self._most, metrics.get("published_bytes", 0.0))
+        return metrics
 
     def check(self, version: int) -> None:
         """Send the newest version again if the store has not got it at two looks in a row.

@@ -245,6 +245,7 @@ class Run:
             "cancelled_in_flight": sum(status["num_cancelled"] for status in generators),
             "update_pause_p50_s": pauses[len(pauses) // 2] if pauses else None,
             "update_pause_max_s": pauses[-1] if pauses else None,
+            **(loop.handover.num_bytes if loop else {}),
         }
         if stats is not None:
             measured["slots"] = {

@@ -8,6 +8,7 @@
            attention  row_attention: own and prefix parts, merged; kernels by device; vision_attention
            logprobs   log-probs, entropy, exact divergence by slices of the vocabulary (vocabulary, nucleus)
            similarity of hidden states to the image's, layer by layer
+           lora       low-rank adapters in the layers, where a run trains those
     passes            all of it for scoring what is `wanted`, images prepared ahead
 
 torch and transformers only (no Ray, vLLM, DeepSpeed), so it runs alone on a GPU box. One forward serves

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import transformers
 
+from pgpo_async.config.inputs import LoraConfig
 from pgpo_async.contracts import ConfigError
 from pgpo_async.policy.attention import SHARED_PREFIX_ATTENTION
 from pgpo_async.policy.kernels import AttentionKernel
@@ -64,11 +65,12 @@ def load_policy(
     activation_checkpointing: bool = False,
     attention: AttentionKernel = "auto",
     trust_remote_code: bool = False,
+    lora: LoraConfig | None = None,
 ) -> PolicyModel:
     """The model as a policy, in evaluation mode (`train()` it to train: checkpointing needs that).
 
-    Code that the model brings is run only with `trust_remote_code`. Raises ConfigError if the model cannot
-    be read or is of a type that is not supported.
+    With `lora` of a rank above 0 adapters alone get gradients. Code that the model brings is run only with
+    `trust_remote_code`. Raises ConfigError if the model cannot be read or is of a type that is not supported.
     """
     config = _from_pretrained(transformers.AutoConfig, path, trust_remote_code=trust_remote_code)
     _check_supported(config, path)
@@ -81,7 +83,10 @@ def load_policy(
     model.model.visual.requires_grad_(train_vision_tower)
     if activation_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return policy_of(model, attention=attention).to(device).eval()
+    policy = policy_of(model, attention=attention)
+    if lora is not None and lora.rank:
+        policy.add_adapters(lora)
+    return policy.to(device).eval()
 
 
 def policy_of(model: Any, *, attention: AttentionKernel = "auto") -> PolicyModel:

@@ -5,13 +5,15 @@ weights. Works as a DeepSpeed engine's module at ZeRO 1 to 3: weights are reache
 that hold them. Made by `loading.load_policy`; called by `passes` (scorer) and the learner.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from pgpo_async.config.inputs import LoraConfig
+from pgpo_async.policy import lora
 from pgpo_async.policy.batch import PolicyInputs
 from pgpo_async.policy.flops import model_work
 from pgpo_async.policy.kernels import AttentionKernel
@@ -30,6 +32,7 @@ class PolicyModel(nn.Module):
         self.model = model
         self.attention = attention
         self.work = model_work(model)
+        self.lora: LoraConfig | None = None
 
     @property
     def config(self) -> Any:
@@ -74,9 +77,39 @@ class PolicyModel(nn.Module):
         )
         return scores if alike is None else scores._replace(similarity=alike.result())
 
+    def add_adapters(self, settings: LoraConfig) -> None:
+        """Freeze all weights, and train low-rank adapters beside them; see `lora.add_adapters`.
+
+        The adapters alone are in `state_dict` then, and so in checkpoints: DeepSpeed leaves out frozen
+        weights by name, and a tied one has two.
+        """
+        lora.add_adapters(self.model, settings)
+        self.lora = settings
+        self.register_state_dict_post_hook(lora.keep_adapters)  # type: ignore[no-untyped-call]
+
+    def without_adapters(self) -> AbstractContextManager[None]:
+        """Let the model compute as it was read, for as long as the context lasts."""
+        return lora.without_adapters(self.model)
+
     def hf_named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The weights under the names of the Hugging Face model; a tied `lm_head` is not listed again."""
-        yield from self.model.named_parameters()
+        """The weights under the names of the Hugging Face model; a tied `lm_head` is not listed again.
+
+        Adapters are no part of it: `merged` brings the two together.
+        """
+        yield from lora.base_parameters(self.model)
+
+    def published_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """What training changes and others must be told of: the adapters, or without any all weights."""
+        yield from self.hf_named_parameters() if self.lora is None else lora.adapter_parameters(self.model)
+
+    def all_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The weights and the adapters, each once."""
+        yield from self.hf_named_parameters()
+        yield from lora.adapter_parameters(self.model)
+
+    def merged(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Values of `all_parameters` as those of a model without adapters."""
+        return dict(weights) if self.lora is None else lora.merged(weights, self.lora.scale)
 
     def hf_state_dict(self) -> dict[str, torch.Tensor]:
         """The weights by name, detached, not copied. Under ZeRO 3 gather first: they are empty otherwise."""

@@ -276,10 +276,10 @@ def test_an_image_asked_before_and_after_an_update_gives_the_new_weights_embeddi
 
 
 def take_out_cache_reset(generator):
-    async def nothing():
+    async def nothing(_llm):
         return None
 
-    generator._engine._forget_old_embeddings = nothing
+    generator._engine._weights._forget_old_embeddings = nothing
 
 
 def test_every_role_is_a_process_of_its_own_and_all_are_found_by_the_run_id(loop):

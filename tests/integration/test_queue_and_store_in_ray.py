@@ -147,7 +147,7 @@ class Publisher:
     def publish(self, version):
         self._publisher.submit(version, tensors(version))
         self._publisher.flush(TIMEOUT_S)
-        return self._publisher.sent_share
+        return self._publisher.sent.share
 
     def die(self):
         os.kill(os.getpid(), signal.SIGKILL)

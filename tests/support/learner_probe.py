@@ -51,7 +51,7 @@ class ProbeEngine(LearnerEngine):
     def _update(self, step, timer):
         from deepspeed.utils import safe_get_full_grad
 
-        found = {name: safe_get_full_grad(p) for name, p in self.policy.hf_named_parameters()}
+        found = {name: safe_get_full_grad(p) for name, p in self.policy.published_parameters()}
         self.gradients = {name: value.detach().clone() for name, value in found.items()}
         return super()._update(step, timer)
 
@@ -60,7 +60,7 @@ class ProbeEngine(LearnerEngine):
 
         return {
             name: safe_get_full_fp32_param(parameter).detach().clone()
-            for name, parameter in self.policy.hf_named_parameters()
+            for name, parameter in self.policy.published_parameters()
         }
 
     def training_state(self):
@@ -68,7 +68,7 @@ class ProbeEngine(LearnerEngine):
         from deepspeed.utils import safe_get_full_optimizer_state
 
         state = {f"{name}:fp32": value for name, value in self.weights().items()}
-        for name, parameter in self.policy.hf_named_parameters():
+        for name, parameter in self.policy.published_parameters():
             for moment in ("exp_avg", "exp_avg_sq"):
                 value = safe_get_full_optimizer_state(parameter, moment)
                 state[f"{name}:{moment}"] = value.detach().clone()

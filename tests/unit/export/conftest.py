@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from pgpo_async.config import dump_config, load_config
+from pgpo_async.config.inputs import LoraConfig
 from pgpo_async.demo.tiny_vlm import tiny_vlm_path
 from pgpo_async.learner import checkpoint
 from pgpo_async.learner.checkpoint import CheckpointInfo
@@ -77,11 +78,13 @@ class RunMaker:
     def weights(self) -> Path:
         return self.model / "model.safetensors"
 
-    def checkpointed(self, step: int, *, zero_stage: int = 1) -> dict[str, torch.Tensor]:
+    def checkpointed(
+        self, step: int, *, zero_stage: int = 1, lora: LoraConfig | None = None
+    ) -> dict[str, torch.Tensor]:
         """Write a checkpoint as DeepSpeed does at ZeRO 1 and 2; return its weights by their names there."""
         folder, tag = self.path / "checkpoints", f"step-{step:08d}"
         home = checkpoint.prepare(folder, tag)
-        policy = load_policy("builtin:tiny-vlm", dtype="float32")
+        policy = load_policy("builtin:tiny-vlm", dtype="float32", lora=lora)
         state = {name: tensor + 0.01 * step for name, tensor in policy.state_dict().items()}
         torch.save({"module": state, "optimizer": None}, home / "mp_rank_00_model_states.pt")
         info = CheckpointInfo(

@@ -123,13 +123,13 @@ def test_one_version_in_full_every_is_sent_whole_and_the_others_as_what_changed(
     sent = []
     publisher = WeightPublisher(lambda _, payloads: sent.append(payloads), 1 << 20, full_every=3)
     values = {"a": torch.arange(4000.0).bfloat16(), "b": torch.arange(1000.0)}
-    assert publisher.sent_share is None
+    assert publisher.sent is None
     shares = []
     for version in range(0, 14, 2):
         values["a"][version] += 1000
         publisher.submit(version, {name: tensor.clone() for name, tensor in values.items()})
         publisher.flush(10)
-        shares.append(publisher.sent_share)
+        shares.append(publisher.sent.share)
     publisher.close()
     assert [payload.base for (payload,) in sent] == [None, 0, 2, None, 6, 8, None]
     assert [share == 1 for share in shares] == [True, False, False, True, False, False, True]
