@@ -26,7 +26,7 @@ from pgpo_async.evaluation.answer_file import read_answers
 pytestmark = pytest.mark.timeout(3000)
 
 ROWS = {
-    "dynamath": 9, "geometry3k": 3, "mathverse": 5, "mathvision": 3, "mmk12": 2, "we_math": 3,
+    "dynamath": 9, "geometry3k": 3, "mathverse": 5, "mathverse_v": 3, "mathvision": 3, "mmk12": 2,
     "logicvista": 2, "mmmu_pro": 1, "shapes": 200,
 }  # fmt: skip
 SAMPLES = 4
@@ -50,8 +50,9 @@ def suite(tmp_path_factory):
     home = tmp_path_factory.mktemp("suite")
     folder = home / "benchmarks"
     folder.mkdir()
-    for name, place in published(home / "published").items():
-        import_set(BENCHMARKS[name], str(place), folder / f"{name}.parquet")
+    places = published(home / "published")
+    for name, known in BENCHMARKS.items():
+        import_set(known, str(places[name]), folder / f"{name}.parquet")
     examples = [shapes_example("heldout", 0, index) for index in range(ROWS["shapes"])]
     rows = [
         {"images": [{"bytes": e.image_png, "path": None}], "problem": e.question, "answer": e.answer}

@@ -254,7 +254,7 @@ def write_first_logicvista(folder: Path) -> Path:
 
 
 def published(folder: Path) -> dict[str, Path]:
-    """Each benchmark as a copy of its repository on the Hub."""
+    """Each benchmark, and We-Math, as a copy of its repository on the Hub."""
     shard = "00000-of-00001.parquet"
     for variant in (1, 2, 10):
         write_parquet(folder / f"dynamath/data/sample{variant}-{shard}", dynamath(variant))
@@ -269,4 +269,4 @@ def published(folder: Path) -> dict[str, Path]:
     write_parquet(folder / f"logicvista/data/test-{shard}", logicvista())
     write_parquet(folder / f"mmmu_pro/vision/test-{shard}", mmmu_pro_vision())
     write_parquet(folder / f"mmmu_pro/standard (10 options)/test-{shard}", mmmu_pro_standard())
-    return {name: folder / name for name in BENCHMARKS}
+    return {name: folder / name.removesuffix("_v") for name in (*BENCHMARKS, "we_math")}

@@ -57,6 +57,15 @@ _ALL = (
         is_benchmark=True,
     ),
     KnownSet(
+        name="mathverse_v",
+        title="MathVerse-V",
+        hub_name="AI4Math/MathVerse",
+        subset="testmini",
+        split="testmini",
+        layouts=(mathverse.VISION, READY, CHAT_PACK),
+        is_benchmark=True,
+    ),
+    KnownSet(
         name="mathvision",
         title="MathVision",
         hub_name="MathLLMs/MathVision",
@@ -70,14 +79,6 @@ _ALL = (
         hub_name="FanqingM/MMK12",
         split="test",
         layouts=(mmk12.LAYOUT, READY, CHAT_PACK),
-        is_benchmark=True,
-    ),
-    KnownSet(
-        name="we_math",
-        title="We-Math",
-        hub_name="We-Math/We-Math",
-        split="testmini",
-        layouts=(we_math.LAYOUT, READY, CHAT_PACK),
         is_benchmark=True,
     ),
     KnownSet(
@@ -96,6 +97,13 @@ _ALL = (
         split="test",
         layouts=(mmmu_pro.STANDARD, mmmu_pro.VISION, READY, CHAT_PACK),
         is_benchmark=True,
+    ),
+    KnownSet(
+        name="we_math",
+        title="We-Math",
+        hub_name="We-Math/We-Math",
+        split="testmini",
+        layouts=(we_math.LAYOUT, READY, CHAT_PACK),
     ),
 )
 

@@ -3,8 +3,11 @@
 Columns, by the data set's card: `sample_index`, `problem_index`, `problem_version`, `question` (its choices
 inside), `image`, `answer`, `question_type` ("multi-choice" or "free-form"), `metadata`, and ready-made
 prompts, which are not read. "Vision Only" has no question: it is in the picture. The tables of PAPO, VPPO and
-PGPO count the 2,180 rows of the 3,940 that have choices, whose answers need no judge.
+PGPO count the 2,180 rows of the 3,940 that have choices, whose answers need no judge. Their MathVerse-V
+has the 1,308 of these whose question needs the picture: the three "Vision" versions.
 """
+
+from dataclasses import replace
 
 from pgpo_async.data.importing.layouts import label, row_id, text_of
 from pgpo_async.data.importing.set_types import Layout, PublishedRow, SetRow
@@ -13,6 +16,14 @@ IN_THE_PICTURE = "Read the question in the image and answer it."
 CHOICE_IN_THE_PICTURE = (
     "Read the question and its choices in the image, and answer with the right choice's letter."
 )
+
+
+VISION_VERSIONS = frozenset({"Vision Intensive", "Vision Dominant", "Vision Only"})
+
+
+def _convert_vision(row: PublishedRow) -> SetRow:
+    found = _convert(row)
+    return found if found.category in VISION_VERSIONS else replace(found, not_in_tables="text_version")
 
 
 def _convert(row: PublishedRow) -> SetRow:
@@ -28,8 +39,7 @@ def _convert(row: PublishedRow) -> SetRow:
     )
 
 
-LAYOUT = Layout(
-    name="MathVerse",
-    columns=("problem_version", "question", "image", "answer", "question_type"),
-    convert=_convert,
-)
+_COLUMNS = ("problem_version", "question", "image", "answer", "question_type")
+
+LAYOUT = Layout(name="MathVerse", columns=_COLUMNS, convert=_convert)
+VISION = Layout(name="MathVerse-V", columns=_COLUMNS, convert=_convert_vision)

@@ -46,9 +46,9 @@ def test_the_suite_pgpo_is_the_papers_columns() -> None:
         "DynaMath",
         "Geometry3K",
         "MathVerse",
+        "MathVerse-V",
         "MathVision",
         "MMK12",
-        "We-Math",
         "LogicVista",
         "MMMU-Pro",
     ]
@@ -57,11 +57,11 @@ def test_the_suite_pgpo_is_the_papers_columns() -> None:
 def test_every_benchmark_is_imported_from_a_copy_of_its_repository_and_read_as_a_source(
     tmp_path: Path,
 ) -> None:
-    counts = {"dynamath": 9, "geometry3k": 3, "mathverse": 5, "mathvision": 3, "mmk12": 2, "we_math": 3}
-    counts |= {"logicvista": 2, "mmmu_pro": 1}
+    counts = {"dynamath": 9, "geometry3k": 3, "mathverse": 5, "mathverse_v": 3, "mathvision": 3, "mmk12": 2}
+    counts |= {"we_math": 3, "logicvista": 2, "mmmu_pro": 1}
     for name, source in published(tmp_path).items():
         output = tmp_path / f"{name}.parquet"
-        done = import_set(BENCHMARKS[name], str(source), output)
+        done = import_set(KNOWN_SETS[name], str(source), output)
         prompts, labels = prompts_of(output), read_labels(output)
         assert len(prompts) == counts[name] == done.origin.num_rows, name
         assert {prompt.prompt_id for prompt in prompts} == set(labels), name
