@@ -58,6 +58,7 @@ def evaluate(
         from rich.console import Console
 
         from pgpo_async.evaluation.results import results_json, results_table
+        from pgpo_async.metrics.strict_json import strict
         from pgpo_async.suite.comparison import compare, find_other
         from pgpo_async.suite.evaluation import Evaluation
 
@@ -79,5 +80,6 @@ def evaluate(
             console.print(found.table({b.name: b.title for b in benchmarks}))
             figures["against"] = found.as_json()
         if json is not None:
-            json.write_text(json_module.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            text = json_module.dumps(strict(figures), indent=2, allow_nan=False)
+            json.write_text(text + "\n", encoding="utf-8")
         console.print(str(folder), soft_wrap=True)
