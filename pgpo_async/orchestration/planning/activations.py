@@ -45,7 +45,9 @@ def training_numbers(config: RunConfig, shape: ModelShape, work: Workload) -> fl
         images = patches * (tower.depth * tower.hidden + 2 * block)
     else:
         text, images = tokens * shape.layers * layer, patches * tower.depth * block
-    return text + (images if config.model.train_vision_tower else patches * block)
+    return text + (
+        images if config.model.train_vision_tower and not config.model.lora.rank else patches * block
+    )
 
 
 def scoring_numbers(config: RunConfig, shape: ModelShape, work: Workload) -> float:

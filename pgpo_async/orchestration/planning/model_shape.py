@@ -5,7 +5,7 @@ torch. `policy.flops` counts the same arithmetic of a model that is loaded. Pure
 estimates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,20 @@ class ModelShape:
         layer = self.layer_matrices + of_heads + 2 * self.hidden
         tables = self.table_weights * (1 if self.tied else 2)
         return self.layers * layer + self.hidden + tables + self.tower_weights
+
+    def adapter_weights(self, rank: int, layers: Iterable[str]) -> int:
+        """Weights of low-rank adapters on these linear layers, by their names in the model."""
+        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        sides = {
+            "q_proj": (self.hidden, query),
+            "k_proj": (self.hidden, kv),
+            "v_proj": (self.hidden, kv),
+            "o_proj": (query, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+        return self.layers * rank * sum(sum(sides[layer]) for layer in layers)
 
     @property
     def cache_numbers(self) -> int:

@@ -135,7 +135,7 @@ def learner_memory(config: RunConfig, shape: ModelShape, work: Workload) -> Role
     gradients = 0 if learner.offload_optimizer and stage > 1 else whole_gradients
     state = 0 if learner.offload_optimizer else STATE_BYTES * trained // ranks
     gathered = size * min(all_weights, GROUP_WEIGHTS) if stage == 3 and ranks > 1 else 0
-    tables = size * shape.table_weights * (1 if shape.tied else 2)
+    tables = 0 if config.model.lora.rank else size * shape.table_weights * (1 if shape.tied else 2)
     activations = size * training_numbers(config, shape, work)
     output = output_bytes(shape, on_gpu=on_gpu) + tables
     at_once = min(trained // ranks, GROUP_WEIGHTS) if stage == 3 else trained // ranks
@@ -166,7 +166,10 @@ def offloaded_bytes(config: RunConfig, shape: ModelShape) -> int:
 
 
 def trained_weights(config: RunConfig, shape: ModelShape) -> int:
-    """Weights with a gradient."""
+    """Weights with a gradient: adapters, where there are some, and nothing else."""
+    lora = config.model.lora
+    if lora.rank:
+        return shape.adapter_weights(lora.rank, lora.target_modules)
     return shape.num_weights - (0 if config.model.train_vision_tower else shape.tower_weights)
 
 

@@ -59,7 +59,7 @@ def estimated_times(
         score = scoring(config, shape, work, gpu, rates)
         scored_s = score.seconds
         hows.insert(1, score.how)
-    weights_gb = WEIGHT_BYTES[config.model.dtype] * shape.num_weights / 1e9
+    weights_gb = published_bytes(config, shape) / 1e9
     filtered = FILTERED_SHARE if config.algorithm.filter.enabled else 0.0
     times = ServiceTimes(
         generate_s=generate.seconds,
@@ -77,6 +77,12 @@ def estimated_times(
     if filtered:
         hows.append(f"filtered: {filtered:.0%} of the groups (taken to be so; --filtered)")
     return StageEstimate(times=times, hows=tuple(hows))
+
+
+def published_bytes(config: RunConfig, shape: ModelShape) -> int:
+    """Of a version that is published whole: all weights, frozen ones too, or the adapters."""
+    weights = trained_weights(config, shape) if config.model.lora.rank else shape.num_weights
+    return WEIGHT_BYTES[config.model.dtype] * weights
 
 
 def generating(config: RunConfig, shape: ModelShape, work: Workload, gpu: GpuKind, rates: Rates) -> Timed:
@@ -134,7 +140,7 @@ def learning(config: RunConfig, shape: ModelShape, work: Workload, gpu: GpuKind,
     link = gpu.link_gb_per_s if ranks <= GPUS_PER_NODE else min(gpu.link_gb_per_s, NETWORK_GB_PER_S)
     link_s = _sent_bytes(config, shape, num_micro) / (link * 1e9 * rates.link)
     update_s = _update_s(config, shape, gpu, rates)
-    snapshot_s = WEIGHT_BYTES[config.model.dtype] * shape.num_weights / rates.host_copy_bytes_per_s
+    snapshot_s = published_bytes(config, shape) / rates.host_copy_bytes_per_s
     return Timed(
         seconds=max(compute_s, link_s) + update_s + snapshot_s,
         how=f"learn: {flops / 1e12:,.0f} TFLOP a rank, {compute_s:.1f} s in {num_micro} micro-batches; "

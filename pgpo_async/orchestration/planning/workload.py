@@ -90,11 +90,12 @@ class Workload:
 
     def learning_flops(self, shape: ModelShape, config: RunConfig) -> float:
         """Forward and backward passes of the learner over the group, recomputed activations included."""
-        through = 3 + config.learner.activation_checkpointing
-        tower = through if config.model.train_vision_tower else 1
+        frozen = config.model.lora.rank > 0  # no gradient of weights: a backward pass is one, not two
+        through = 3 - frozen + config.learner.activation_checkpointing
+        tower = through if config.model.train_vision_tower and not frozen else 1
         text = self.text_flops(shape, self.prompt_tokens, self.group_size)
         # The output layer's backward computes its slices of logits again.
-        once = through * text + tower * self.tower_flops(shape) + 4 * self.output_flops(shape)
+        once = through * text + tower * self.tower_flops(shape) + (4 - frozen) * self.output_flops(shape)
         return once * num_passes(config)
 
 

@@ -21,7 +21,13 @@ from pgpo_async.orchestration.planning.role_memory import (
     scorer_memory,
 )
 from pgpo_async.orchestration.planning.sharing import shared_devices
-from pgpo_async.orchestration.planning.stage_times import generating, learning, micro_batches, scoring
+from pgpo_async.orchestration.planning.stage_times import (
+    generating,
+    learning,
+    micro_batches,
+    published_bytes,
+    scoring,
+)
 from pgpo_async.orchestration.planning.workload import StatedTokens, Workload, workload
 
 SEVEN_B, THREE_B = KNOWN_MODELS["Qwen2.5-VL-7B"], KNOWN_MODELS["Qwen2.5-VL-3B"]
@@ -136,6 +142,22 @@ def test_an_offloaded_optimizer_is_on_the_host_with_its_gradients():
 def test_a_frozen_tower_has_no_gradients():
     frozen = parts(learner_memory(cluster("model.train_vision_tower=false"), SEVEN_B, WORK))
     assert frozen["sums"] == 4 * (WEIGHTS - 676_550_144) // 8
+
+
+def test_adapters_alone_have_gradients_state_and_a_way_to_the_generators():
+    config = cluster("model.lora.rank=16", "model.train_vision_tower=false")
+    # 28 layers x 16 x (q 7168 + k, v 8192 + o 7168 + gate, up 45,056 + down 22,528)
+    adapters = 40_370_176
+    memory = parts(learner_memory(config, SEVEN_B, WORK))
+    assert memory["sums"] == 4 * adapters // 8
+    assert memory["optimizer state"] == 12 * adapters // 8
+    assert memory["weights"] == 2 * WEIGHTS // 8
+    assert published_bytes(config, SEVEN_B) == 2 * adapters
+    assert published_bytes(cluster(), SEVEN_B) == 2 * WEIGHTS
+    plain = cluster("model.lora.rank=16", "learner.activation_checkpointing=false")
+    text = WORK.text_flops(SEVEN_B, 1000, 5)
+    tower, output = WORK.tower_flops(SEVEN_B), WORK.output_flops(SEVEN_B)
+    assert WORK.learning_flops(SEVEN_B, plain) == pytest.approx(2 * text + tower + 3 * output)
 
 
 def test_checkpointing_keeps_a_layers_input_in_place_of_all_it_works_with():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from pgpo_async.config.inputs import LoraConfig
 from pgpo_async.orchestration.planning.activations import block_numbers, layer_numbers
 from pgpo_async.orchestration.planning.model_shape import ModelShape
 from pgpo_async.policy.loading import load_policy
@@ -26,6 +27,14 @@ def test_weights_and_arithmetic_are_those_of_the_loaded_model(make_model_folder,
     assert (shape.token_flops, shape.pair_flops) == (work.token_flops, work.pair_flops)
     assert shape.target_flops == work.target_flops
     assert shape.image_flops(16) == work.tower_flops(64, patches_per_token=4)
+
+
+@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_adapters_are_as_large_as_those_of_the_loaded_model(make_model_folder, kind):
+    folder, lora = make_model_folder(kind), LoraConfig(rank=3)
+    policy = load_policy(str(folder), dtype="float32", lora=lora)
+    trained = sum(p.numel() for p in policy.parameters() if p.requires_grad)
+    assert shape_of(folder).adapter_weights(lora.rank, lora.target_modules) == trained > 0
 
 
 def saved_numbers(policy, run: Callable[[], torch.Tensor]) -> int:
