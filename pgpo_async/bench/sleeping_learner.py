@@ -85,7 +85,7 @@ class SleepingTrainer:
 
             weights = {"weight": torch.full((WEIGHT_ELEMENTS,), float(version))}
             self._publisher.submit(version, weights, again=again)
-        return {"publish_blocked_s": 0.0}
+        return {"publish_blocked_s": 0.0, "weight_bytes": 4.0 * WEIGHT_ELEMENTS}
 
     def flush(self, timeout_s: float) -> int | None:
         """Wait until the last version is sent; returns it."""
