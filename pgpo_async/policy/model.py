@@ -103,7 +103,8 @@ class PolicyModel(nn.Module):
         yield from self.hf_named_parameters() if self.lora is None else lora.adapter_parameters(self.model)
 
     def weights_and_adapters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The weights and the adapters, each once. (`all_parameters` is what ZeRO 3 calls a list of its own.)"""
+        """The weights and the adapters, each once."""
+        # Not `all_parameters`: ZeRO 3 puts a list of its own there.
         yield from self.hf_named_parameters()
         yield from lora.adapter_parameters(self.model)
 
