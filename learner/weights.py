@@ -29,7 +29,7 @@ def snapshot(engine: LearnerEngine, *, keep: bool, into: HostWeights | None = No
 
 def whole_snapshot(engine: LearnerEngine, *, keep: bool) -> HostWeights:
     """As `snapshot`, with all weights and adapters, each by its own name."""
-    return _gathered(engine, engine.policy.all_parameters(), keep=keep, into=None)
+    return _gathered(engine, engine.policy.weights_and_adapters(), keep=keep, into=None)
 
 
 def num_weight_bytes(engine: LearnerEngine) -> int:

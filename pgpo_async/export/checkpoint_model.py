@@ -77,7 +77,7 @@ def _with_adapters(
 ) -> dict[str, torch.Tensor]:
     """The weights with the checkpoint's adapters merged in; by themselves these go into `folder`."""
     policy.load_state_dict(trained, strict=False)
-    weights = {name: parameter.detach() for name, parameter in policy.all_parameters()}
+    weights = {name: parameter.detach() for name, parameter in policy.weights_and_adapters()}
     folder.mkdir()
     write_adapters(folder, weights, model.lora, model.path)
     return policy.merged(weights)

@@ -102,13 +102,14 @@ class PolicyModel(nn.Module):
         """What training changes and others must be told of: the adapters, or without any all weights."""
         yield from self.hf_named_parameters() if self.lora is None else lora.adapter_parameters(self.model)
 
-    def all_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+    def weights_and_adapters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights and the adapters, each once."""
+        # Not `all_parameters`: ZeRO 3 puts a list of its own there.
         yield from self.hf_named_parameters()
         yield from lora.adapter_parameters(self.model)
 
     def merged(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Values of `all_parameters` as those of a model without adapters."""
+        """Values of `weights_and_adapters` as those of a model without adapters."""
         return dict(weights) if self.lora is None else lora.merged(weights, self.lora.scale)
 
     def hf_state_dict(self) -> dict[str, torch.Tensor]:

@@ -105,7 +105,11 @@ def test_a_checkpoint_of_the_adapters_alone_is_all_that_a_run_needs_on_any_numbe
 
     again = begin(groups, 2, tmp_path / "again", stage, dtype)
     assert again.load(str(folder)).step == 2
-    assert_equal(ask_ranks(again, "training_state"), saved)
+    # Moments can only be asked for after a step; the steps to come depend on them.
+    assert_equal(
+        {f"{name}:fp32": value for name, value in ask_ranks(again, "weights").items()},
+        {name: value for name, value in saved.items() if name.endswith(":fp32")},
+    )
     assert train(again, batches, [2, 3]) == expected
 
     one = begin(groups, 1, tmp_path / "one", stage, dtype)

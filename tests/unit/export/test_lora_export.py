@@ -46,7 +46,7 @@ def test_a_checkpoint_of_adapters_is_exported_merged_and_by_itself(new_run):
 def test_a_runs_adapters_go_with_its_model_and_the_card_tells_of_them(new_run, tmp_path):
     run = lora_run(new_run).trained().summed_up().with_model()
     (run.path / ADAPTER_FOLDER).mkdir()
-    weights = load_policy("builtin:tiny-vlm", dtype="float32", lora=LORA).all_parameters()
+    weights = load_policy("builtin:tiny-vlm", dtype="float32", lora=LORA).weights_and_adapters()
     place = str(tmp_path / "somewhere" / "private")
     write_adapters(run.path / ADAPTER_FOLDER, {n: p.detach() for n, p in weights}, LORA, place)
     exported = export_run(run.path)

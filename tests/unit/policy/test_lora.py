@@ -32,7 +32,7 @@ def adapted(folder: Path, lora: LoraConfig = LORA, *, trained: bool = True, **op
 
 
 def merged_weights(policy: PolicyModel) -> dict[str, torch.Tensor]:
-    return policy.merged({name: parameter.detach() for name, parameter in policy.all_parameters()})
+    return policy.merged({name: parameter.detach() for name, parameter in policy.weights_and_adapters()})
 
 
 def merged_folder(policy: PolicyModel, folder: Path, made: Path) -> Path:
@@ -155,7 +155,7 @@ def test_a_state_dict_holds_the_adapters_alone_and_the_model_keeps_its_names(
 
 def test_adapters_are_in_the_models_precision_and_merged_in_float32(model_folder: Path) -> None:
     policy = adapted(model_folder, dtype="bfloat16")
-    parts = dict(policy.all_parameters())
+    parts = dict(policy.weights_and_adapters())
     assert {parameter.dtype for parameter in parts.values()} == {torch.bfloat16}
     name = "model.language_model.layers.0.mlp.up_proj"
     down, up = (parts[f"{name}.lora_{part}.weight"].double() for part in "AB")
@@ -171,7 +171,9 @@ def test_peft_reads_the_adapters_that_were_written(
     from peft import PeftModel
 
     policy = adapted(folder)
-    write_adapters(tmp_path, {name: p.detach() for name, p in policy.all_parameters()}, LORA, "the-base")
+    write_adapters(
+        tmp_path, {name: p.detach() for name, p in policy.weights_and_adapters()}, LORA, "the-base"
+    )
     base = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     read = PeftModel.from_pretrained(base, tmp_path).eval()
     assert read.peft_config["default"].base_model_name_or_path == "the-base"
