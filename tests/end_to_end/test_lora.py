@@ -65,7 +65,7 @@ def test_generators_and_scorers_follow_the_adapters_and_all_agree_at_lag_0(ran):
     assert summary["mismatch_kl"] < 1e-6
     # 0 where a step had no response that one version both sampled and scored; otherwise rounding.
     fresh = [step["learner/fresh_mismatch_kl"] for step in ran.steps if step["version"] > 2]
-    assert 0 < max(fresh) < 1e-6
+    assert 0 < max(fresh) < 1e-4
 
 
 def test_what_is_published_is_a_tenth_of_the_model_at_most(ran):

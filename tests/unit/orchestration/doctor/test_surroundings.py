@@ -4,6 +4,7 @@ import socket
 from dataclasses import replace
 
 from pgpo_async.actors.run_folders import enter, run_staging_folder
+from pgpo_async.orchestration.doctor import other_runs
 from pgpo_async.orchestration.doctor.other_runs import (
     Seen,
     check_other_runs,
@@ -59,7 +60,10 @@ def test_an_address_that_a_ray_left_behind_matters_to_who_joins_by_it(config, ma
     assert [line.level for line in ray_lines(config(), machine, [], now_s=0.0)] == ["ok"]
 
 
-def test_a_folder_is_dead_when_nobody_holds_its_lock_and_looking_changes_nothing(config, machine):
+def test_a_folder_is_dead_when_nobody_holds_its_lock_and_looking_changes_nothing(
+    config, machine, monkeypatch
+):
+    monkeypatch.setattr(other_runs, "_processes", lambda: [])  # other tests' clusters, of this machine
     folder = run_staging_folder("run-1", machine.shared_memory)
     lock = enter(folder)
     assert not is_dead(folder)
