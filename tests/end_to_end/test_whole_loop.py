@@ -350,7 +350,7 @@ def test_another_run_on_the_same_processes_begins_with_the_shipped_weights(loop,
 
 
 def bring_cache_reset_back(generator):
-    vars(generator._engine).pop("_forget_old_embeddings", None)
+    vars(generator._engine._weights).pop("_forget_old_embeddings", None)
 
 
 def test_held_out_prompts_are_not_among_the_training_prompts():
