@@ -1,10 +1,10 @@
 """avg@k: the mean over prompts of the mean accuracy of k sampled answers (PGPO sec. 4, avg@8)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgpo_async.contracts import RolloutGroup
+from pgpo_async.evaluation.estimates import estimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,12 +38,11 @@ def average_accuracy(
             if part not in rollout.reward_parts:
                 raise ValueError(f"reward part must be one of {sorted(rollout.reward_parts)}, got {part!r}")
         means.append(sum(r.reward_parts[part] for r in group.rollouts) / len(group.rollouts))
-    mean = sum(means) / len(means)
-    variance = sum((m - mean) ** 2 for m in means) / max(len(means) - 1, 1)
+    found = estimate(means)
     lengths = [len(r.response_token_ids) for group in groups for r in group.rollouts]
     return Accuracy(
-        mean=mean,
-        standard_error=math.sqrt(variance / len(means)),
+        mean=found.mean,
+        standard_error=found.standard_error if len(means) > 1 else 0.0,
         num_prompts=len(groups),
         num_failed=num_failed,
         mean_response_tokens=sum(lengths) / len(lengths),

@@ -24,6 +24,11 @@ class Answered:
     num_tokens: tuple[int, ...]
     num_cut: int
 
+    @property
+    def accuracy(self) -> float:
+        """The share of right responses."""
+        return sum(self.accuracies) / len(self.accuracies)
+
 
 Books = dict[str, dict[str, Answered]]
 """By benchmark and prompt id."""

@@ -83,14 +83,14 @@ def benchmark_result(
     by_category: dict[str, list[float]] = defaultdict(list)
     for prompt, found in zip(prompts, each, strict=True):
         if prompt in labels.categories:
-            by_category[labels.categories[prompt]].append(_mean(found.accuracies))
+            by_category[labels.categories[prompt]].append(found.accuracy)
     tokens = [number for found in each for number in found.num_tokens]
     return BenchmarkResult(
         name=name,
         title=title,
         num_prompts=len(each),
         failures=Counter(failures),
-        accuracy=estimate([_mean(found.accuracies) for found in each], groups),
+        accuracy=estimate([found.accuracy for found in each], groups),
         pass_at={
             k: estimate([pass_at_k(right, num_samples, k) for right in rights], groups)
             for k in dict.fromkeys([*ks, num_samples])

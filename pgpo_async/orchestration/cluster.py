@@ -20,6 +20,7 @@ from pgpo_async.contracts import ConfigError, StageFailed
 from pgpo_async.learner.group import LearnerGroup
 from pgpo_async.orchestration.actor_calls import await_all
 from pgpo_async.orchestration.connect import connect
+from pgpo_async.orchestration.control_actors import preparing
 from pgpo_async.orchestration.learner_life import LearnerLife
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.nodes import wait_for_nodes
@@ -181,8 +182,7 @@ class Cluster:
 
     def _wait_until_ready(self) -> None:
         timeout_s = self.config.generator.start_timeout_s
-        again = {"max_task_retries": -1}
-        rewards = {r.prepare.options(**again).remote(): f"reward-{i}" for i, r in enumerate(self.rewards)}
+        rewards = preparing(self.rewards)
         for replicas in self.working():
             replicas.start()
         # From here on: who dies or hangs while all start is seen to as later.

@@ -4,6 +4,7 @@ Their handles stay good when their processes die, and calls under way are made a
 for. Owns where they are placed and how often they may come back. Called by `cluster`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def make_rewards(config: RunConfig) -> list[Any]:
         place(RewardWorker, config.reward, f"reward-{i}", 8, signs=True, **again).remote(config.reward)
         for i in range(config.reward.replicas)
     ]
+
+
+def preparing(rewards: Sequence[Any]) -> dict[Any, str]:
+    """Let verifiers load what they need: the calls to wait for, by name. Made again where one died."""
+    again = {"max_task_retries": -1}
+    return {r.prepare.options(**again).remote(): f"reward-{i}" for i, r in enumerate(rewards)}
 
 
 def _restarts(config: RunConfig) -> dict[str, int]:

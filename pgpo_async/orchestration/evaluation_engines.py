@@ -14,7 +14,7 @@ from pgpo_async.actors.staging import NodeStaging
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.actor_calls import await_all
 from pgpo_async.orchestration.connect import connect
-from pgpo_async.orchestration.control_actors import make_rewards
+from pgpo_async.orchestration.control_actors import make_rewards, preparing
 from pgpo_async.orchestration.engine_pool import EnginePool
 from pgpo_async.orchestration.leftovers import clean_before, clean_up, note_segments
 from pgpo_async.orchestration.nodes import wait_for_nodes
@@ -78,11 +78,7 @@ class EvaluationEngines:
             "generator", config.generator.replicas, config, self._pipe.generator, self._say
         )
         self._pool.start()
-        ready = {
-            reward.prepare.options(max_task_retries=-1).remote(): f"reward-{number}"
-            for number, reward in enumerate(self._pipe.rewards)
-        }
-        await_all(ready, config.generator.start_timeout_s, "to start")
+        await_all(preparing(self._pipe.rewards), config.generator.start_timeout_s, "to start")
         self._pool.idle()
 
     def _stop(self) -> None:

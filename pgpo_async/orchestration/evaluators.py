@@ -5,6 +5,7 @@ evaluations only. An evaluation that is due while another goes on is passed over
 goes wrong here is told, and training goes on. Called by `telemetry`.
 """
 
+import functools
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import ray
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.contracts import PgpoError, StageFailed
+from pgpo_async.contracts import PgpoError, Prompt, StageFailed
 from pgpo_async.evaluation import Accuracy, average_accuracy
 from pgpo_async.orchestration.asking import ask
 from pgpo_async.orchestration.cluster import Cluster
@@ -165,7 +166,7 @@ class Evaluators:
             version = max(found, default=version)
 
     def _accuracy(self, version: int) -> Accuracy:
-        prompts, num_failed = held_out_prompts(self._config)
+        prompts, num_failed = self._prompts
         groups = []
         for answer in ask(self._pool, prompts, self._config, version=version):
             if self._stopping:
@@ -178,6 +179,11 @@ class Evaluators:
                 raise _Unpinned
             groups.append(answer.group)
         return average_accuracy(groups, num_failed=num_failed, part=accuracy_part(self._config))
+
+    @functools.cached_property
+    def _prompts(self) -> tuple[list[Prompt], int]:
+        """Read once: they are the same in each evaluation, and reading decodes every image."""
+        return held_out_prompts(self._config)
 
     def _tell(self, evaluation: Evaluation) -> None:
         self._evaluated = evaluation.version

@@ -97,7 +97,7 @@ def compare(folder: Path, other: Path, benchmarks: Sequence[Benchmark]) -> Compa
 def _means(folder: Path, settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     books: Books = read_answers(folder, int(settings["samples_per_prompt"]))
     return {
-        name: {prompt: sum(a.accuracies) / len(a.accuracies) for prompt, a in answered.items()}
+        name: {prompt: found.accuracy for prompt, found in answered.items()}
         for name, answered in books.items()
     }
 

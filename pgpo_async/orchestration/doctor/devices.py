@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, ok, shortened, warning
+from pgpo_async.orchestration.doctor.lines import Line, error, ok, shortened, warning
 from pgpo_async.orchestration.doctor.machine import Machine
 from pgpo_async.orchestration.placement import NodeOffer, local_cpus, plan_placement
 from pgpo_async.orchestration.planning.role_memory import ENGINE_MEMORY_SHARE
+from pgpo_async.orchestration.planning.units import in_bytes
 
 BFLOAT16_SINCE = (8, 0)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pgpo_async.actors.file_locks import FileLock
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, ok, warning
+from pgpo_async.orchestration.doctor.lines import Line, error, ok, warning
 from pgpo_async.orchestration.doctor.machine import Machine
 from pgpo_async.orchestration.doctor.sizes import checkpoint_bytes
 from pgpo_async.orchestration.planning.peak_memory import planned_memory
+from pgpo_async.orchestration.planning.units import in_bytes
 
 FULL_SHARE = 0.95
 """So full Ray stops putting objects on a disk."""

@@ -1,6 +1,6 @@
 """What a check says: one line for each thing it looked at, with what to do where something is wrong.
 
-Owns the type and the words for sizes. Standard library alone: the doctor has to answer where nothing else can
+Owns the type. Standard library alone: the doctor has to answer where nothing else can
 be imported. Called by every check.
 """
 
@@ -44,15 +44,6 @@ def error(name: str, found: str, advice: str) -> Line:
 def _one_line(text: str) -> str:
     """What others wrote may hold line ends, and bytes that mean something to a terminal."""
     return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
-
-
-def in_bytes(num_bytes: float) -> str:
-    """A size in the unit that suits it."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if abs(num_bytes) < 1024:
-            return f"{num_bytes:.0f} bytes" if unit == "bytes" else f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1024
-    return f"{num_bytes:.3g} TiB"
 
 
 def in_words(error: BaseException) -> str:

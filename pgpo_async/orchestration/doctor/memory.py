@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, ok, warning
+from pgpo_async.orchestration.doctor.lines import Line, error, ok, warning
 from pgpo_async.orchestration.doctor.machine import Machine
 from pgpo_async.orchestration.doctor.sizes import host_bytes
 from pgpo_async.orchestration.planning.peak_memory import planned_memory
 from pgpo_async.orchestration.planning.plan_memory import PlannedMemory
+from pgpo_async.orchestration.planning.units import in_bytes
 
 HOW_TO_ENLARGE = (
     "mount a larger tmpfs there: `mount -o remount,size=16G /dev/shm`, --shm-size=16g in Docker, an emptyDir "

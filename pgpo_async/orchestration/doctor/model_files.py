@@ -13,9 +13,10 @@ from typing import Any
 from pgpo_async.config.masking import masked_text
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.contracts import ConfigError
-from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, in_words, ok, warning
+from pgpo_async.orchestration.doctor.lines import Line, error, in_words, ok, warning
 from pgpo_async.orchestration.doctor.machine import Machine
 from pgpo_async.orchestration.planning.known_models import model_folder
+from pgpo_async.orchestration.planning.units import in_bytes
 from pgpo_async.policy.model_path import resolve_model_path
 
 HUB_TIMEOUT_S = 15.0

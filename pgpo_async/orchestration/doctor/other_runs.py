@@ -16,8 +16,9 @@ from pgpo_async.actors.file_locks import FileLock
 from pgpo_async.actors.process_mark import RUN_ID_VARIABLE
 from pgpo_async.actors.run_folders import ALIVE, PREFIX, run_staging_folder
 from pgpo_async.config.schema import RunConfig
-from pgpo_async.orchestration.doctor.lines import Line, in_bytes, ok, shortened, warning
+from pgpo_async.orchestration.doctor.lines import Line, ok, shortened, warning
 from pgpo_async.orchestration.doctor.machine import Machine
+from pgpo_async.orchestration.planning.units import in_bytes
 
 _CONTROL_STORE = "gcs_server"
 _PORT_OPTION = "--gcs_server_port="

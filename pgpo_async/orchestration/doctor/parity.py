@@ -13,11 +13,12 @@ from pgpo_async.config.pipeline import ScorerConfig
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.config.training import LearnerConfig
 from pgpo_async.contracts import RolloutGroup
-from pgpo_async.orchestration.doctor.lines import Line, error, in_bytes, ok, warning
+from pgpo_async.orchestration.doctor.lines import Line, error, ok, warning
 from pgpo_async.orchestration.doctor.machine import Machine
 from pgpo_async.orchestration.doctor.prompts import NUM_TRIED, first_prompts
 from pgpo_async.orchestration.mismatch_guard import MismatchGuard
 from pgpo_async.orchestration.planning.peak_memory import planned_memory
+from pgpo_async.orchestration.planning.units import in_bytes
 
 NUM_PROMPTS = 4
 NUM_SAMPLES = 4

@@ -9,10 +9,10 @@ def in_seconds(seconds: float) -> str:
 def in_bytes(num_bytes: float) -> str:
     """Three digits or more, in the largest binary unit that leaves some before the point."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if num_bytes < 1024:
+        if abs(num_bytes) < 1024:
             return (
                 f"{num_bytes:.0f} {unit}"
-                if unit == "bytes" or num_bytes >= 100
+                if unit == "bytes" or abs(num_bytes) >= 100
                 else f"{num_bytes:.3g} {unit}"
             )
         num_bytes /= 1024
