@@ -4,10 +4,13 @@ A whole run around stages that sleep; evaluators are of the same class. Each pub
 file, since they are processes of their own.
 """
 
+import asyncio
 import json
 import os
 import signal
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -22,28 +25,43 @@ from pgpo_async.orchestration.run_folder import RunFolder
 from pgpo_async.orchestration.service_times import ServiceTimes
 
 TIMES = ServiceTimes(generate_s=0.3, generate_sigma=0.3, score_s=0.05, learn_s=0.3)
-NUM_STEPS = 24
+NUM_STEPS = 40
 ASKED = EvaluationConfig(num_prompts=48, samples_per_prompt=2, every=2, replicas=2)
-DIES_AT = 60
-"""Samples of the second evaluator."""
+IN_FLIGHT = 16
+"""Of 48 prompts, so that there are some left for who comes later."""
+DIES_AT = 4
+"""Samples of the second evaluator in its second evaluation."""
+SUCCESSOR_S = 120.0
 
 
 class NotedGenerator(SleepingGenerator):
-    """Notes each sample's versions where it is an evaluator; the second of them is killed in one."""
+    """Notes each sample's versions where it is an evaluator.
+
+    The second of them is killed in its second evaluation; the first waits then until the second's successor
+    has answered, so that the evaluation is not over before there is one.
+    """
 
     def __init__(self, name, config, run_id, **pipes):
         super().__init__(name, config, run_id, **pipes)
         if not name.startswith("evaluator"):
             return
-        sample, numbers = self._engine.sample, iter(range(1_000_000))
+        home = Path(config.output_dir)
+        asked, died = home / "asked.jsonl", home / "died"
+        sample, begun = self._engine.sample, Counter()
 
         async def noted(*prompt, **how):
-            if name == "evaluator-1" and next(numbers) == DIES_AT:
+            begun[self._engine.version] += 1
+            if name == "evaluator-1" and len(begun) == 2 and begun[self._engine.version] == DIES_AT:
+                died.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             sampled = await sample(*prompt, **how)
+            until_s = time.monotonic() + SUCCESSOR_S
+            while name == "evaluator-0" and died.exists() and "evaluator-1.1" not in asked.read_text():
+                assert time.monotonic() < until_s, "no successor"
+                await asyncio.sleep(0.1)
             versions = sorted({s.version for r in sampled.rollouts for s in r.version_spans})
             line = json.dumps({"name": name, "versions": versions, "prompt": how["prompt_id"]}) + "\n"
-            with open(f"{config.output_dir}/asked.jsonl", "a") as file:
+            with asked.open("a") as file:
                 file.write(line)
             return sampled
 
@@ -52,7 +70,7 @@ class NotedGenerator(SleepingGenerator):
 
 class Ran:
     def __init__(self, home):
-        plain = Load(name="watched", times=TIMES).config(steps=NUM_STEPS, output_dir=str(home))
+        plain = Load(name="watched", times=TIMES, in_flight=IN_FLIGHT).config(steps=NUM_STEPS, output_dir=str(home))
         config = plain.model_copy(update={"evaluation": ASKED})
         write_times(config, TIMES)
         folder = RunFolder(config)
