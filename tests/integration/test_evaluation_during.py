@@ -70,7 +70,9 @@ class NotedGenerator(SleepingGenerator):
 
 class Ran:
     def __init__(self, home):
-        plain = Load(name="watched", times=TIMES, in_flight=IN_FLIGHT).config(steps=NUM_STEPS, output_dir=str(home))
+        plain = Load(name="watched", times=TIMES, in_flight=IN_FLIGHT).config(
+            steps=NUM_STEPS, output_dir=str(home)
+        )
         config = plain.model_copy(update={"evaluation": ASKED})
         write_times(config, TIMES)
         folder = RunFolder(config)

@@ -10,6 +10,7 @@ from functools import partial
 
 from pgpo_async.config.schema import RunConfig
 from pgpo_async.orchestration.doctor.alone import look_alone
+from pgpo_async.orchestration.doctor.bytecode import check_bytecode
 from pgpo_async.orchestration.doctor.disk import check_disk
 from pgpo_async.orchestration.doctor.inputs import check_checkpoint_url, check_inputs, check_reward
 from pgpo_async.orchestration.doctor.joined_ray import check_ray
@@ -51,6 +52,7 @@ def all_checks(config: RunConfig, machine: Machine, *, quick: bool = False) -> l
     checks = [
         Check(name="versions", look=partial(check_versions, machine.packages, gpu_engine=gpu_engine)),
         Check(name="plugin", look=partial(check_plugin, machine.packages, machine.environ)),
+        Check(name="bytecode", look=partial(check_bytecode, machine.environ)),
         Check(name="limits", look=partial(check_limits, config, machine)),
         Check(name="processor", look=partial(check_processor, config, machine)),
         Check(name="ports", look=partial(check_ports, config)),
