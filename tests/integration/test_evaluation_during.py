@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -101,12 +101,15 @@ def test_the_run_trains_all_its_steps_and_leaves_nothing_behind(ran):
 
 
 def test_each_evaluation_is_of_one_version_that_all_its_answers_came_from(ran):
-    assert all(len(line["versions"]) == 1 for line in ran.asked), "no weights changed in an answer"
-    of_version = Counter(line["versions"][0] for line in ran.asked)
+    # Weights change in answers of an evaluation that was given up when an engine died, and only in those.
+    of_version = defaultdict(set)
+    for line in ran.asked:
+        if len(line["versions"]) == 1:
+            of_version[line["versions"][0]].add(line["prompt"])
     assert len(ran.evaluations) >= 2
     for line in ran.evaluations:
         assert line["num_prompts"] == ASKED.num_prompts
-        assert of_version[line["version"]] >= ASKED.num_prompts
+        assert len(of_version[line["version"]]) == ASKED.num_prompts
         assert line["step"] == line["version"], "this run went back to no checkpoint"
         assert 0.0 < line["accuracy"] < 1.0
     versions = [line["version"] for line in ran.evaluations]
