@@ -72,8 +72,9 @@ def fitted(
         low, high = min(low, 0.0), max(high, 0.0)
     # The difference of numbers at the end of what floats hold is none.
     low, high = (min(max(value, -_LARGEST), _LARGEST) for value in (low, high))
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        room = abs(high) * 0.1 or 1.0
+    # So near to each other, or so small, they are one value on any axis.
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), _SMALLEST):
+        room = 0.1 * abs(high) if abs(high) > 100 * _SMALLEST else 1.0
         low, high = (low, high + room) if from_zero and low >= 0 else (low - room, high + room)
     margin = _PADDING * (high - low)
     return Axis(low=low if from_zero and low == 0 else low - margin, high=high + margin, start=start, end=end)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgpo_async.report.scales import fitted
@@ -8,6 +8,9 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(FINITE, max_size=5), st.booleans())
+@example([2.2e-311], False)
+@example([1e-311, 3e-311], True)
+@example([5.3e-300, 6.5e-300], False)
 def test_every_value_has_a_place_on_a_linear_axis_and_ticks_are_on_it(values, from_zero):
     axis = fitted(values, start=100.0, end=0.0, from_zero=from_zero)
     for value in values:
