@@ -1,6 +1,6 @@
 """The whole pipeline on one machine: real Ray, vLLM, DeepSpeed, and the shipped tiny Qwen2.5-VL.
 
-This module holds the session's one vLLM engine. Its tests share a cluster and go in file order: the engine
+Its tests share a cluster with one vLLM engine and go in file order: the engine
 as it starts, the loop, then what updates in flight must not break. Two learner ranks; a prompt file with
 every kind of unusable row; a reward function that sometimes raises and sometimes never returns.
 """

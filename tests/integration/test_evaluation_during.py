@@ -34,7 +34,7 @@ DIES_AT = 4
 """Samples of the second evaluator in its second evaluation."""
 SUCCESSOR_S = 120.0
 PAUSES = {4: "evaluator-0", NUM_STEPS - 12: "evaluator-1.1"}
-"""Steps before which the learner waits until so-called has answered: engines start in their own time."""
+"""Before these steps the learner waits until that evaluator has answered: engines start in their own time."""
 
 
 def has_answered(asked, name):
@@ -134,6 +134,7 @@ def test_each_evaluation_is_of_one_version_that_all_its_answers_came_from(ran):
     # Weights change in answers of an evaluation that was given up when an engine died, and only in those.
     of_version = defaultdict(set)
     for line in ran.asked:
+        assert len(line["versions"]) == 1 or line["time_s"] > ran.died_s
         if len(line["versions"]) == 1:
             of_version[line["versions"][0]].add(line["prompt"])
     assert len(ran.evaluations) >= 2

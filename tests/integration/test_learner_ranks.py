@@ -307,7 +307,7 @@ def _kill_one_rank_in_a_step(group, batches):
     with pytest.raises(StageFailed, match="rank 1"):
         group.train_step(leases, 4)
     signal_at.join()
-    assert time.monotonic() - started_s < 60
+    assert time.monotonic() - started_s < 20
     with pytest.raises(StageFailed, match="ended"):
         group.train_step(leases, 4)
     assert _gone(pids), "the other ranks must not stay behind"
@@ -332,7 +332,7 @@ def test_a_stopped_rank_fails_the_step_after_its_time_limit(reference, batches):
     started_s = time.monotonic()
     with pytest.raises(StageFailed, match=r"longer than 2 s: rank 0 does not answer") as failure:
         group.train_step(as_leases(batches[0]), 3)
-    assert time.monotonic() - started_s < 30
+    assert time.monotonic() - started_s < 10
     assert failure.value.role == "learner"
     assert _gone([pid])
 

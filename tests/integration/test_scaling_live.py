@@ -95,8 +95,7 @@ def scaled(tmp_path_factory):
 def test_throughput_follows_the_number_of_generators(scaled):
     assert scaled.answers == ["generators: 1 -> 3", "generators: 3 -> 1"]
     one, three = scaled.mean_step_s(1), scaled.mean_step_s(3)
-    # Three times as fast but for what the pipeline itself takes, which is more on a busy machine.
-    assert 1.5 < one / three < 4.0, (one, three)
+    assert 2.0 < one / three < 3.6, (one, three)
 
 
 def test_no_group_is_lost_or_trained_twice_and_no_slot_leaks(scaled):
